@@ -1,0 +1,515 @@
+/**
+ * The contract between clients and bricks: one row a message. Number, request fields, answer fields, and what kind of
+ * message it is. Types, codec, traces and docs/WIRE.md all come from this table.
+ *
+ * Flags of a row:
+ *   durable   the answer is stored in the same batch as the effect, so that a resend after a crash of the brick gets
+ *             the first answer and the effect happens once. For what is not naturally repeatable.
+ *   roles     who may send it; a mount cannot migrate or list other clients' locks.
+ */
+import type { BodyOf, Fields } from './fields.js';
+import {
+  brickName,
+  bytes,
+  clientId,
+  count,
+  cursor,
+  epoch,
+  fileId,
+  flag,
+  list,
+  lkOwner,
+  lockOffset,
+  migrationId,
+  name,
+  oneOf,
+  optional,
+  record,
+  symlinkTarget,
+  text,
+  ticket,
+  timeNs,
+  u32,
+  xattrName,
+} from './fields.js';
+import { sourcePhases } from './migration-steps.js';
+
+/** Changes whenever a peer of another version would misunderstand; a brick refuses other versions in `hello`. */
+export const protocolVersion = 1;
+
+export const fileType = oneOf('file', 'dir', 'symlink', 'fifo', 'socket', 'char', 'block');
+export const role = oneOf('mount', 'tool', 'brick');
+export type Role = 'mount' | 'tool' | 'brick';
+export type FileType = 'file' | 'dir' | 'symlink' | 'fifo' | 'socket' | 'char' | 'block';
+const lockKind = oneOf('posix', 'flock');
+const lockType = oneOf('read', 'write');
+
+/**
+ * The inode as stat(2) shows it. `mode` is the permission bits only (07777). `storedBytes` is what st_blocks counts.
+ * `change` grows by one with every change of the content (write, truncate, punch): the coherence of page caches
+ * rests on it. `epoch` counts the moves of the file.
+ */
+const attributes = record('attributes', {
+  file: fileId,
+  type: fileType,
+  mode: u32,
+  nlink: count,
+  uid: u32,
+  gid: u32,
+  rdev: u32,
+  size: count,
+  storedBytes: count,
+  atimeNs: timeNs,
+  mtimeNs: timeNs,
+  ctimeNs: timeNs,
+  change: count,
+  epoch,
+});
+
+/**
+ * A name in a directory, as its hashed brick keeps it. `home` is the brick that has the inode, as far as this brick
+ * knows: where it is another brick, this is a linkto entry, and the truth is what `home` answers.
+ * Entries of directories are on every brick and have `home` = the brick that was asked.
+ */
+const entry = record('entry', {
+  name,
+  file: fileId,
+  type: fileType,
+  home: brickName,
+});
+
+const dirEntry = record('directory entry', {
+  name,
+  file: fileId,
+  type: fileType,
+  home: brickName,
+  /** Present where the inode is on the brick that answers. */
+  attributes: optional(attributes),
+});
+
+const heldLock = record('held lock', {
+  kind: lockKind,
+  type: lockType,
+  start: lockOffset,
+  end: lockOffset,
+  client: clientId,
+  owner: lkOwner,
+  pid: u32,
+});
+
+const waitingLock = record('waiting lock', {
+  kind: lockKind,
+  type: lockType,
+  start: lockOffset,
+  end: lockOffset,
+  client: clientId,
+  owner: lkOwner,
+  pid: u32,
+  ticket,
+});
+
+/** One hash range of a directory; `stop` is included. start > stop: the brick takes no new names. */
+const hashRange = record('hash range', { brick: brickName, start: u32, stop: u32 });
+
+const xattr = record('extended attribute', { name: xattrName, value: bytes });
+/** One chunk of content; `data` shorter than a chunk is zero-filled, absent means a hole. */
+const chunk = record('chunk', { index: count, data: optional(bytes) });
+/** A name of a file: the directory it is in, and its name there. */
+const fileName = record('name of a file', { parent: fileId, name });
+const opener = record('opener', { client: clientId, opens: count });
+
+const migrationReport = record('migration report', {
+  migration: migrationId,
+  file: fileId,
+  source: brickName,
+  target: brickName,
+  /** Epoch of the file after the move. */
+  epoch,
+  phase: oneOf(...sourcePhases),
+  /** Why it was aborted; empty otherwise. */
+  reason: text,
+  bytesTotal: count,
+  bytesCopied: count,
+  rounds: count,
+  dirtyBytes: count,
+  /** Length of the freeze in microseconds; 0 before it began. */
+  freezeUs: count,
+  holders: count,
+  waiters: count,
+  /** Requests that waited in the file's queue during the freeze. */
+  parked: count,
+});
+
+const lockRow = record('lock row', {
+  file: fileId,
+  kind: lockKind,
+  type: lockType,
+  start: lockOffset,
+  end: lockOffset,
+  client: clientId,
+  owner: lkOwner,
+  pid: u32,
+  state: oneOf('held', 'waiting'),
+  ticket: optional(ticket),
+});
+
+const clientRow = record('client row', {
+  client: clientId,
+  role,
+  title: text,
+  host: text,
+  pid: u32,
+  state: oneOf('alive', 'lost'),
+  locks: count,
+  waiters: count,
+  opens: count,
+});
+
+interface Row<Q extends Fields, A extends Fields> {
+  readonly op: number;
+  readonly request: Q;
+  readonly answer: A;
+  readonly durable: boolean;
+  readonly roles: readonly Role[];
+}
+
+const everyone = ['mount', 'tool', 'brick'] as const;
+const clients = ['mount', 'tool'] as const;
+const tools = ['tool'] as const;
+const bricks = ['brick'] as const;
+
+const row = <Q extends Fields, A extends Fields>(
+  op: number,
+  roles: readonly Role[],
+  request: Q,
+  answer: A,
+  flags?: { durable: true },
+): Row<Q, A> => ({ op, roles, request, answer, durable: flags?.durable ?? false });
+
+export const messages = {
+  // ---- sessions -------------------------------------------------------------------------------------------------
+  /**
+   * First message of every connection. `incarnation` starts at 1 and grows by one after each EFENCED.
+   * Answer `session`: `new` (nothing was known), `resumed` (all is as it was; requests in flight are sent again),
+   * `reclaim` (the brick restarted: send `reclaim` messages, then `reclaimDone`, then the requests in flight).
+   * Refusals: EFENCED (this incarnation was ended), EPROTO (version, volume or brick name differ), EACCES (secret).
+   */
+  hello: row(
+    1,
+    everyone,
+    {
+      protocol: u32,
+      volume: text,
+      brick: brickName,
+      secret: text,
+      client: clientId,
+      incarnation: count,
+      role,
+      title: text,
+      host: text,
+      pid: u32,
+    },
+    { session: oneOf('new', 'resumed', 'reclaim'), graceMs: count },
+  ),
+  /** The client leaves for good: its locks, waiters and opens on this brick end now, without a grace. */
+  goodbye: row(2, everyone, {}, {}),
+  ping: row(3, everyone, {}, {}),
+  /** After a restart of the brick: what this client holds, waits for and has open in one file (parts may repeat). */
+  reclaim: row(
+    4,
+    everyone,
+    { file: fileId, opens: count, held: list(heldLock), waiting: list(waitingLock) },
+    {},
+  ),
+  reclaimDone: row(5, everyone, {}, {}),
+
+  // ---- names: sent to the brick that the name hashes to (directories: to every brick) -----------------------------
+  /** ENOENT where there is none. `attributes` where the inode is here. ESTALE where the parent is not known here. */
+  lookup: row(10, clients, { parent: fileId, name }, { entry, attributes: optional(attributes) }),
+  /**
+   * Makes an inode and its name in one batch. `file` is chosen by the client. With `exclusive` false and the name
+   * taken by a regular file, answers that entry with `created` false.
+   * @refuses EEXIST ENOENT (parent was removed) ENOSPC
+   */
+  create: row(
+    11,
+    clients,
+    {
+      parent: fileId,
+      name,
+      file: fileId,
+      type: fileType,
+      mode: u32,
+      uid: u32,
+      gid: u32,
+      rdev: u32,
+      symlink: optional(symlinkTarget),
+      exclusive: flag,
+      /** Also counts an open of it for this client. */
+      open: flag,
+    },
+    { created: flag, entry, attributes: optional(attributes) },
+    { durable: true },
+  ),
+  /** One brick's part of mkdir. `layout` is the same on every brick. An existing entry of the same file id is fine. */
+  makeDirectory: row(
+    12,
+    clients,
+    {
+      parent: fileId,
+      name,
+      file: fileId,
+      mode: u32,
+      uid: u32,
+      gid: u32,
+      timeNs,
+      layout: list(hashRange),
+    },
+    { attributes },
+    { durable: true },
+  ),
+  /** One brick's part of rmdir. ENOTEMPTY, ENOENT, ENOTDIR. */
+  removeDirectory: row(13, clients, { parent: fileId, name, file: fileId }, {}, { durable: true }),
+  /**
+   * Puts a name. `expect`: `absent` (EEXIST otherwise), `any` (replaces; the old entry is answered), or `same` (only
+   * where the entry names this very file: to heal `home`; ENOENT otherwise).
+   */
+  putEntry: row(
+    14,
+    clients,
+    { parent: fileId, entry, expect: oneOf('absent', 'any', 'same') },
+    { replaced: optional(entry) },
+    { durable: true },
+  ),
+  /** Removes a name if it names `file` (ENOENT otherwise), and, where the inode is here, its link too. */
+  removeEntry: row(
+    15,
+    clients,
+    { parent: fileId, name, file: fileId },
+    { entry, linkDropped: flag },
+    { durable: true },
+  ),
+  /**
+   * rename(2) of a name that hashes to this brick before and after (a directory: each brick's part). Refuses as
+   * rename(2) does. `replaced`: the entry that was at the new name; its link is dropped where its inode is here.
+   */
+  renameEntry: row(
+    16,
+    clients,
+    {
+      parent: fileId,
+      name,
+      newParent: fileId,
+      newName: name,
+      file: fileId,
+      noReplace: flag,
+    },
+    { replaced: optional(entry), linkDropped: flag },
+    { durable: true },
+  ),
+  /** Adds or drops one name of an inode that is here: nlink is the number of names. Repeating is harmless. */
+  addName: row(17, clients, { file: fileId, parent: fileId, name }, { attributes }),
+  dropName: row(18, clients, { file: fileId, parent: fileId, name }, { nlink: count }),
+  /** Entries after `after` in byte order, at most `limit`. */
+  listDirectory: row(
+    19,
+    clients,
+    { dir: fileId, after: cursor, limit: u32 },
+    { entries: list(dirEntry), more: flag },
+  ),
+  readLayout: row(20, clients, { dir: fileId }, { layout: list(hashRange) }),
+
+  // ---- one inode: sent to its home. ESTALE: not here; EREMOTE: moved ----------------------------------------------
+  getAttributes: row(30, everyone, { file: fileId }, { attributes }),
+  /** Absent fields stay. `atimeNow` and `mtimeNow` take the brick's clock. */
+  setAttributes: row(
+    31,
+    clients,
+    {
+      file: fileId,
+      mode: optional(u32),
+      uid: optional(u32),
+      gid: optional(u32),
+      size: optional(count),
+      atimeNs: optional(timeNs),
+      mtimeNs: optional(timeNs),
+      atimeNow: flag,
+      mtimeNow: flag,
+    },
+    { attributes },
+  ),
+  readSymlink: row(32, clients, { file: fileId }, { target: symlinkTarget }),
+  getXattr: row(33, clients, { file: fileId, name: xattrName }, { value: bytes }),
+  setXattr: row(
+    34,
+    clients,
+    { file: fileId, name: xattrName, value: bytes, expect: oneOf('any', 'absent', 'present') },
+    {},
+    { durable: true },
+  ),
+  listXattrs: row(35, clients, { file: fileId }, { names: list(xattrName) }),
+  removeXattr: row(36, clients, { file: fileId, name: xattrName }, {}, { durable: true }),
+  /** Counts one more open handle of this client; an inode without names lives while it has one. */
+  open: row(37, clients, { file: fileId, truncate: flag }, { attributes }),
+  /** The last close of one open file: one open less, and all locks of `owners` on the file go. */
+  release: row(38, clients, { file: fileId, opens: count, owners: list(lkOwner) }, {}, { durable: true }),
+
+  // ---- content ----------------------------------------------------------------------------------------------------
+  /** Short or empty at the end of the file. */
+  read: row(50, clients, { file: fileId, offset: count, length: u32 }, { data: bytes, change: count }),
+  write: row(51, clients, { file: fileId, offset: count, data: bytes }, { change: count, size: count }),
+  /** Survives a loss of power when answered. */
+  sync: row(52, clients, { file: fileId }, {}),
+  /** fallocate(2): `allocate` grows the file unless `keepSize`; `punch` and `zero` make zeroes. */
+  allocate: row(
+    53,
+    clients,
+    { file: fileId, offset: count, length: count, how: oneOf('allocate', 'punch', 'zero'), keepSize: flag },
+    { change: count, size: count },
+  ),
+  /** lseek(2) SEEK_DATA and SEEK_HOLE; ENXIO past the end. */
+  seek: row(54, clients, { file: fileId, offset: count, whence: oneOf('data', 'hole') }, { offset: count }),
+  space: row(55, everyone, {}, { totalBytes: count, freeBytes: count, files: count }),
+
+  // ---- locks ------------------------------------------------------------------------------------------------------
+  /**
+   * F_SETLK (wait false), F_SETLKW (wait true), flock. A waiting request gets the event `queued` at once, and its answer when it is
+   * granted or cancelled. `ticket`: the place that this very wait had before (moved, reclaimed, or restarted by a
+   * signal). `migration`: shown after an EREMOTE; the proof of commit that lets a target open.
+   * `change`: the file's change counter at the grant (0 where not granted).
+   */
+  lock: row(
+    60,
+    clients,
+    {
+      file: fileId,
+      owner: lkOwner,
+      kind: lockKind,
+      type: lockType,
+      start: lockOffset,
+      end: lockOffset,
+      pid: u32,
+      wait: flag,
+      ticket: optional(ticket),
+    },
+    { outcome: oneOf('granted', 'conflict', 'cancelled', 'deadlock'), change: count },
+  ),
+  unlock: row(
+    61,
+    clients,
+    { file: fileId, owner: lkOwner, kind: lockKind, start: lockOffset, end: lockOffset },
+    {},
+  ),
+  /** F_GETLK: the lock that would refuse this one. */
+  testLock: row(
+    62,
+    clients,
+    { file: fileId, owner: lkOwner, kind: lockKind, type: lockType, start: lockOffset, end: lockOffset },
+    { conflict: optional(heldLock) },
+  ),
+  /** Ends the wait of this session's request number `seq`: that one is answered `cancelled`, unless it was granted. */
+  cancelLock: row(63, clients, { file: fileId, seq: count }, {}),
+  /** close(2) of any descriptor: drops the owner's posix locks on the file. */
+  flushOwner: row(64, clients, { file: fileId, owner: lkOwner }, {}),
+
+  // ---- what an operator asks --------------------------------------------------------------------------------------
+  locate: row(
+    70,
+    everyone,
+    { file: fileId },
+    {
+      place: oneOf('here', 'moved', 'absent'),
+      moved: optional(record('moved', { target: brickName, epoch, migration: migrationId })),
+    },
+  ),
+  listLocks: row(
+    71,
+    tools,
+    { file: optional(fileId), skip: count, limit: u32 },
+    { locks: list(lockRow), more: flag },
+  ),
+  status: row(
+    72,
+    tools,
+    {},
+    {
+      brick: brickName,
+      pid: u32,
+      upMs: count,
+      state: oneOf('open', 'recovering'),
+      files: count,
+      clients: list(clientRow),
+      migrations: list(migrationReport),
+    },
+  ),
+  /** The names of an inode that is here. */
+  namesOf: row(73, everyone, { file: fileId }, { names: list(fileName) }),
+
+  // ---- migration: migrator to source ------------------------------------------------------------------------------
+  /** Starts moving a file. Answered when the target staged it; then ask `migrationStatus`. EBUSY: it is being moved. */
+  migrate: row(80, tools, { file: fileId, migration: migrationId, target: brickName, freezeMs: count }, {}),
+  migrationStatus: row(81, tools, { migration: migrationId }, { report: migrationReport }),
+  /** Ends a migration that is not committed. */
+  migrationCancel: row(82, tools, { migration: migrationId }, {}),
+  /** The names of the file point to its new home: the source may forget its data. */
+  migrationTidy: row(83, tools, { migration: migrationId }, {}),
+
+  // ---- migration: source to target, and back ----------------------------------------------------------------------
+  stagePrepare: row(90, bricks, { migration: migrationId, file: fileId, source: brickName, epoch }, {}),
+  stageContent: row(91, bricks, { migration: migrationId, chunks: list(chunk) }, {}),
+  /** Locks and waiters, in parts. */
+  stageLocks: row(
+    92,
+    bricks,
+    { migration: migrationId, held: list(heldLock), waiting: list(waitingLock) },
+    {},
+  ),
+  /** The last part: makes all of the stage durable. The target may open it only once the source committed. */
+  stageReady: row(
+    93,
+    bricks,
+    {
+      migration: migrationId,
+      attributes,
+      symlink: optional(symlinkTarget),
+      xattrs: list(xattr),
+      names: list(fileName),
+      openers: list(opener),
+      nextTicket: ticket,
+    },
+    {},
+  ),
+  stageOpen: row(94, bricks, { migration: migrationId }, {}),
+  stageAbort: row(95, bricks, { migration: migrationId }, {}),
+  /** Target to source: how did it end? */
+  migrationOutcome: row(
+    96,
+    bricks,
+    { migration: migrationId, file: fileId },
+    { outcome: oneOf('running', 'committed', 'aborted') },
+  ),
+} as const;
+
+export type Op = keyof typeof messages;
+export type Request<O extends Op> = BodyOf<(typeof messages)[O]['request']>;
+export type Answer<O extends Op> = BodyOf<(typeof messages)[O]['answer']>;
+
+/** What a brick says unasked to one client. Lost with the connection: each is a hint that the protocol can live without. */
+export const events = {
+  /** The `lock` request number `seq` waits under this ticket. */
+  queued: { event: 1, body: { seq: count, file: fileId, ticket } },
+  /** A file that this client holds locks in or has open moved: saves it the redirect. */
+  moved: { event: 2, body: { file: fileId, target: brickName, epoch, migration: migrationId } },
+} as const satisfies Record<string, { event: number; body: Fields }>;
+
+export type EventName = keyof typeof events;
+export type EventBody<E extends EventName> = BodyOf<(typeof events)[E]['body']>;
+
+export type Attributes = NonNullable<Answer<'open'>['attributes']>;
+export type Entry = Answer<'lookup'>['entry'];
+export type DirEntry = Answer<'listDirectory'>['entries'][number];
+export type HashRange = Answer<'readLayout'>['layout'][number];
+export type MigrationReport = Answer<'migrationStatus'>['report'];
+export type LockRow = Answer<'listLocks'>['locks'][number];
+export type ClientRow = Answer<'status'>['clients'][number];
+export type FileName = Answer<'namesOf'>['names'][number];
