@@ -448,11 +448,9 @@ export const messages = {
   // ---- migration: migrator to source ------------------------------------------------------------------------------
   /** Starts moving a file. Answered when the target staged it; then ask `migrationStatus`. EBUSY: it is being moved. */
   migrate: row(80, tools, { file: fileId, migration: migrationId, target: brickName, freezeMs: count }, {}),
-  migrationStatus: row(81, tools, { migration: migrationId }, { report: migrationReport }),
+  migrationStatus: row(81, tools, { migration: migrationId, file: fileId }, { report: migrationReport }),
   /** Ends a migration that is not committed. */
-  migrationCancel: row(82, tools, { migration: migrationId }, {}),
-  /** The names of the file point to its new home: the source may forget its data. */
-  migrationTidy: row(83, tools, { migration: migrationId }, {}),
+  migrationCancel: row(82, tools, { migration: migrationId, file: fileId }, {}),
 
   // ---- migration: source to target, and back ----------------------------------------------------------------------
   stagePrepare: row(90, bricks, { migration: migrationId, file: fileId, source: brickName, epoch }, {}),
