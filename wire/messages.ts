@@ -454,12 +454,23 @@ export const messages = {
 
   // ---- migration: source to target, and back ----------------------------------------------------------------------
   stagePrepare: row(90, bricks, { migration: migrationId, file: fileId, source: brickName, epoch }, {}),
-  stageContent: row(91, bricks, { migration: migrationId, chunks: list(chunk) }, {}),
-  /** Locks and waiters, in parts. */
+  /** `clear`: chunks first..last are holes, before `chunks` are put. */
+  stageContent: row(
+    91,
+    bricks,
+    {
+      migration: migrationId,
+      file: fileId,
+      clear: optional(record('chunk range', { first: count, last: count })),
+      chunks: list(chunk),
+    },
+    {},
+  ),
+  /** Locks and waiters of one client, in parts. */
   stageLocks: row(
     92,
     bricks,
-    { migration: migrationId, held: list(heldLock), waiting: list(waitingLock) },
+    { migration: migrationId, file: fileId, held: list(heldLock), waiting: list(waitingLock) },
     {},
   ),
   /** The last part: makes all of the stage durable. The target may open it only once the source committed. */
@@ -468,6 +479,7 @@ export const messages = {
     bricks,
     {
       migration: migrationId,
+      file: fileId,
       attributes,
       symlink: optional(symlinkTarget),
       xattrs: list(xattr),
@@ -477,8 +489,8 @@ export const messages = {
     },
     {},
   ),
-  stageOpen: row(94, bricks, { migration: migrationId }, {}),
-  stageAbort: row(95, bricks, { migration: migrationId }, {}),
+  stageOpen: row(94, bricks, { migration: migrationId, file: fileId }, {}),
+  stageAbort: row(95, bricks, { migration: migrationId, file: fileId }, {}),
   /** Target to source: how did it end? */
   migrationOutcome: row(
     96,
