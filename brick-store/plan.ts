@@ -10,3 +10,9 @@ export interface Plan<T> {
   /** The chunks of content that these ops change, first and last included; a running copy sends them again. */
   readonly touched?: { readonly firstChunk: number; readonly lastChunk: number } | undefined;
 }
+
+/**
+ * A plan whose facts had to be listed first. It reads the store again, so that what a name operation changed in the
+ * same inode meanwhile is kept: call it in the same turn as the write of its ops.
+ */
+export type LatePlan<T> = () => Plan<T>;

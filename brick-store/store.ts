@@ -22,13 +22,21 @@ export interface StoreEntry {
 }
 
 export interface Store {
-  /** The newest value written, durable or not. The caller must not change the bytes. */
+  /**
+   * Set while the store mends itself after a failed write, and cannot be read: wait for it before deciding anything.
+   * It resolves, never rejects, however the mending ended.
+   */
+  readonly repairing?: Promise<void> | undefined;
+  /**
+   * The newest value written, durable or not. The caller must not change the bytes.
+   * @throws Refusal EIO while `repairing` is set
+   */
   get(key: Uint8Array): Uint8Array | undefined;
   /**
    * Up to `limit` entries of a range in key order, as they were when it was called (what was written before is seen,
-   * what is written after is not).
+   * what is written after is not). With `keysOnly` the values are empty: nothing of them is copied.
    */
-  list(range: KeyRange, limit: number): Promise<StoreEntry[]>;
+  list(range: KeyRange, limit: number, options?: { keysOnly?: boolean }): Promise<StoreEntry[]>;
   /**
    * Writes all of `ops` or none. Batches become durable in call order; several may share one disk write.
    * The caller must not change the bytes afterwards.
