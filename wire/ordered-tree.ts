@@ -43,6 +43,18 @@ export class OrderedTree<N extends TreeNode<N>> {
     this.size--;
   }
 
+  /** True where some node compares as 0 with `key`. */
+  has(key: N): boolean {
+    let at = this.root;
+    while (at !== undefined) {
+      treeWork.visits++;
+      const order = this.#compare(key, at);
+      if (order === 0) return true;
+      at = order < 0 ? at.left : at.right;
+    }
+    return false;
+  }
+
   first(): N | undefined {
     let node = this.root;
     while (node?.left !== undefined) node = node.left;
