@@ -34,6 +34,8 @@ export const locksPerClientMax = 4_000_000;
 export const waitersPerClientMax = 100_000;
 /** Requests of one client that a brick works on at once. */
 export const requestsInFlightMax = 200_000;
+/** Answers that one client leaves unread; past it the brick closes the connection, and keeps the session. */
+export const unreadBytesMax = 256 * 1024 * 1024;
 
 if (freezeMsDefault >= graceMsDefault) throw new Error('a freeze must end well before a grace does');
 if (transferBytesMax + 4096 > frameBytesMax) throw new Error('a frame must hold a whole transfer');

@@ -1,0 +1,481 @@
+/**
+ * One lasting session with one brick, over connections that come and go. Decides when to connect, what may be sent
+ * again, when to stop waiting, and what a restarted or forgetful brick means for what the caller believed it had.
+ * It must never send a request again that it has given up, and never reorder requests.
+ * Used by dht (a mount's or a tool's links) and by bricks among themselves.
+ *
+ * The rules are told in docs/WIRE.md, "Sessions".
+ */
+import type { Clock, Timer } from '../host/clock.js';
+import type { Random } from '../host/random.js';
+import type { Trace } from '../host/trace.js';
+import type { CallInDoubt, NumberedCall } from './caller.js';
+import { Caller } from './caller.js';
+import type { IncomingEvent } from './codec.js';
+import { decodeAnswer, decodeReply, encodeRequest, MessageError } from './codec.js';
+import { Refusal } from './errors.js';
+import { FrameError, FrameReader } from './frames.js';
+import { graceMsDefault, pingsPerGrace } from './limits.js';
+import type { Answer, EventBody, EventName, Op, Request } from './messages.js';
+import { protocolVersion } from './messages.js';
+import type { Address, Connection, Network } from './network.js';
+
+export type { CallInDoubt, NumberedCall } from './caller.js';
+
+/**
+ * `connecting` until the first hello was answered; `up`; `lost`: connecting again; `fenced`: the brick ended the
+ * session, a new one is being made; `closed` for good.
+ */
+export type LinkState = 'connecting' | 'up' | 'lost' | 'fenced' | 'closed';
+
+export type SendReclaim = <O extends 'reclaim'>(op: O, body: Request<O>) => Promise<Answer<O>>;
+
+export interface BrickLinkOptions {
+  readonly network: Network;
+  /** Asked again before every attempt where it is a function: a restarted brick may listen elsewhere. */
+  readonly address: Address | (() => Address | Promise<Address>);
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly trace: Trace;
+  /** Who asks, and which brick of which volume is meant. */
+  readonly hello: Omit<Request<'hello'>, 'incarnation' | 'protocol'>;
+  /** A brick that cannot be reached for this long: what waits for it is refused with ENOTCONN. */
+  readonly giveUpMs: number;
+  /** The brick restarted: tell it all that this client holds, waits for and has open there. */
+  readonly onReclaim?: (send: SendReclaim) => Promise<void>;
+  readonly onEvent?: <E extends EventName>(name: E, body: EventBody<E>) => void;
+  readonly onState?: (state: LinkState) => void;
+  /** Everything this client had at the brick is gone. Called before the calls in flight are refused. */
+  readonly onFenced?: () => void;
+  /**
+   * The same session goes on after calls had been given up (refused with ENOTCONN) that the brick may have carried
+   * out. Their waits are cancelled already; a lock that was granted meanwhile is still held at the brick.
+   */
+  readonly onInDoubt?: (calls: readonly CallInDoubt[]) => void;
+}
+
+const retryMsFirst = 10;
+const retryMsMax = 500;
+/** A connection that did not last this long does not count as recovered: the next one is tried with a delay. */
+const steadyMs = 1000;
+const goodbyeMsMax = 1000;
+
+export class BrickLink {
+  readonly #options: BrickLinkOptions;
+  readonly #caller = new Caller();
+  #state: LinkState = 'connecting';
+  #incarnation = 1;
+  #graceMs = graceMsDefault;
+
+  /** The one that counts; whatever an older one still says is not heard. */
+  #connection: Connection | undefined;
+  /** `hello` was sent on it and not answered yet. */
+  #isGreeting = false;
+  #frames = new FrameReader();
+  readonly #send = (frame: Uint8Array): void => {
+    this.#hasSent = true;
+    this.#connection!.send(frame);
+  };
+  /** Grows with each attempt and each loss, so that a late connect is known to be late. */
+  #attempt = 0;
+  #failures = 0;
+  #upAt = 0;
+  #lastReason = 'not tried yet';
+
+  /** When it was up last, or started; the wait for giveUpMs counts from here. */
+  #lostAt = 0;
+  #hasGivenUp = false;
+  #inDoubt: CallInDoubt[] = [];
+  /** The brick did something for this session: losing it loses something. */
+  #hasState = false;
+  #isLeaving = false;
+
+  #retryTimer: Timer | undefined;
+  #helloTimer: Timer | undefined;
+  #giveUpTimer: Timer | undefined;
+  #pingTimer: Timer | undefined;
+  /** Since the last look of the ping timer. */
+  #hasSent = false;
+  #hasHeard = false;
+
+  #started: Promise<void> | undefined;
+  /** Set while `start` waits. */
+  #starting: { resolve: () => void; reject: (error: Error) => void } | undefined;
+
+  constructor(options: BrickLinkOptions) {
+    this.#options = options;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  /** 1 more after each time the brick ended the session. */
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  /** The grace that the brick announced. */
+  get graceMs(): number {
+    return this.#graceMs;
+  }
+
+  /**
+   * Resolves with the first session.
+   * @throws Refusal ENOTCONN where the brick does not answer within giveUpMs, or what it refused `hello` with; the
+   *   link is closed then
+   */
+  start(): Promise<void> {
+    this.#started ??= new Promise((resolve, reject) => {
+      this.#starting = { resolve, reject };
+      if (this.#state === 'closed') {
+        this.#settleStart(this.#closedRefusal());
+        return;
+      }
+      this.#lostAt = this.#options.clock.now();
+      this.#waitToGiveUp();
+      void this.#dial();
+    });
+    return this.#started;
+  }
+
+  /** @throws Refusal of the brick; ENOTCONN, EFENCED, EIO of the link itself (docs/WIRE.md) */
+  call<O extends Op>(op: O, body: Request<O>): Promise<Answer<O>> {
+    return this.callNumbered(op, body).answer;
+  }
+
+  /** `seq` names the request in `cancelLock` and in the event `queued`; 0 where it was refused at once. */
+  callNumbered<O extends Op>(op: O, body: Request<O>): NumberedCall<O> {
+    if (this.#state === 'up' && !this.#isLeaving) return this.#caller.call(op, body, this.#send);
+    if (this.#state === 'closed' || this.#isLeaving) {
+      return { seq: 0, answer: Promise.reject(this.#closedRefusal()) };
+    }
+    if (this.#hasGivenUp) return { seq: 0, answer: Promise.reject(this.#unreachable()) };
+    return this.#caller.call(op, body);
+  }
+
+  /** Says goodbye, so that the brick ends the session now; waits for that, but not long. Then as `abandon`. */
+  async close(): Promise<void> {
+    if (this.#isLeaving || this.#state !== 'up') {
+      this.abandon();
+      return;
+    }
+    this.#isLeaving = true;
+    const { clock, giveUpMs } = this.#options;
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(Math.min(giveUpMs, goodbyeMsMax), resolve);
+      const done = () => {
+        timer.stop();
+        resolve();
+      };
+      // Refused or cut off: the session then ends with the grace, which is all that is left to hope for.
+      this.#caller.note('goodbye', {}, this.#send).answer.then(done, done);
+    });
+    this.abandon();
+  }
+
+  /** Drops the connection without a word; the brick keeps the session for its grace. */
+  abandon(): void {
+    if (this.#state === 'closed') return;
+    const refusal = this.#closedRefusal();
+    this.#detach(refusal.message);
+    this.#retryTimer?.stop();
+    this.#giveUpTimer?.stop();
+    this.#setState('closed');
+    this.#caller.refuseCalls(refusal);
+    this.#settleStart(refusal);
+  }
+
+  // ---- connecting ---------------------------------------------------------------------------------------------------
+
+  async #dial(): Promise<void> {
+    this.#attempt += 1;
+    const attempt = this.#attempt;
+    const { address, clock, network } = this.#options;
+    this.#helloTimer = clock.after(this.#answerMsMax(), () => this.#lose('the brick does not answer'));
+    let connection: Connection;
+    try {
+      connection = await network.connect(typeof address === 'function' ? await address() : address);
+    } catch (error) {
+      if (attempt === this.#attempt) this.#lose((error as Error).message);
+      return;
+    }
+    if (attempt !== this.#attempt) {
+      connection.close('it was connected too late');
+      return;
+    }
+    this.#attach(connection);
+  }
+
+  #attach(connection: Connection): void {
+    this.#connection = connection;
+    this.#frames = new FrameReader();
+    connection.onData = (bytes) => {
+      if (this.#connection === connection) this.#take(connection, bytes);
+    };
+    connection.onClose = (reason) => {
+      if (this.#connection === connection) this.#lose(reason);
+    };
+    const body = { ...this.#options.hello, protocol: protocolVersion, incarnation: this.#incarnation };
+    // Number 0 is the lane of hello alone: it is not one of the numbered requests, and never sent twice.
+    this.#isGreeting = true;
+    this.#send(encodeRequest(0, this.#caller.acked, 'hello', body));
+  }
+
+  /** Ends what belongs to the present connection or attempt. */
+  #detach(reason: string): void {
+    this.#attempt += 1;
+    this.#helloTimer?.stop();
+    this.#pingTimer?.stop();
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.close(reason);
+    this.#caller.dropNotes(new Refusal('ENOTCONN', `the connection to ${this.#brick} ended: ${reason}`));
+  }
+
+  #lose(reason: string): void {
+    const { clock, random, trace } = this.#options;
+    this.#lastReason = reason;
+    this.#detach(reason);
+    if (this.#state === 'up') {
+      this.#lostAt = clock.now();
+      if (this.#lostAt - this.#upAt > steadyMs) this.#failures = 0;
+      trace.warn('brick lost', { brick: this.#brick, reason });
+      this.#setState('lost');
+    }
+    this.#waitToGiveUp();
+    const failures = this.#failures;
+    this.#failures += 1;
+    if (failures === 0) {
+      void this.#dial();
+      return;
+    }
+    // Half of the delay is drawn, so that the clients of a restarted brick do not come all at once.
+    const delayMs = this.#hasGivenUp ? retryMsMax : Math.min(retryMsFirst * 2 ** (failures - 1), retryMsMax);
+    const halfMs = Math.ceil(delayMs / 2);
+    this.#retryTimer = clock.after(halfMs + random.below(halfMs + 1), () => void this.#dial());
+  }
+
+  #waitToGiveUp(): void {
+    if (this.#giveUpTimer || this.#hasGivenUp) return;
+    const { clock, giveUpMs } = this.#options;
+    const leftMs = Math.max(this.#lostAt + giveUpMs - clock.now(), 0);
+    this.#giveUpTimer = clock.after(leftMs, () => this.#giveUp());
+  }
+
+  #stopGivingUp(): void {
+    this.#giveUpTimer?.stop();
+    this.#giveUpTimer = undefined;
+  }
+
+  #giveUp(): void {
+    const refusal = this.#unreachable();
+    this.#hasGivenUp = true;
+    this.#giveUpTimer = undefined;
+    if (this.#starting) {
+      this.#settleStart(refusal);
+      this.abandon();
+      return;
+    }
+    this.#options.trace.warn('brick given up', { brick: this.#brick, reason: this.#lastReason });
+    this.#inDoubt.push(...this.#caller.refuseCalls(refusal));
+  }
+
+  // ---- what the brick says ------------------------------------------------------------------------------------------
+
+  #take(connection: Connection, bytes: Uint8Array): void {
+    this.#hasHeard = true;
+    this.#frames.push(bytes);
+    try {
+      while (this.#connection === connection) {
+        const frame = this.#frames.next();
+        if (!frame) return;
+        this.#hear(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError || error instanceof MessageError)) throw error;
+      this.#options.trace.warn('bad message: closing the connection', {
+        brick: this.#brick,
+        reason: error.message,
+      });
+      this.#lose(`bad message: ${error.message}`);
+    }
+  }
+
+  #hear(frame: Uint8Array): void {
+    const reply = decodeReply(frame);
+    switch (reply.kind) {
+      case 'answer':
+        if (reply.seq === 0) this.#onHello(decodeAnswer('hello', reply.fields));
+        else if (this.#caller.answered(reply.seq, reply.fields)) this.#hasState = true;
+        return;
+      case 'refusal':
+        if (reply.refusal.code === 'EFENCED') this.#onFence(reply.refusal);
+        else if (reply.seq === 0) this.#onHelloRefused(reply.refusal);
+        else this.#caller.refused(reply.seq, reply.refusal);
+        return;
+      case 'event':
+        this.#tell(reply);
+    }
+  }
+
+  #tell(event: IncomingEvent): void {
+    this.#options.onEvent?.(event.name, event.body);
+  }
+
+  // ---- sessions -----------------------------------------------------------------------------------------------------
+
+  #onHello({ session, graceMs }: Answer<'hello'>): void {
+    if (!this.#isGreeting) throw new MessageError('an answer to hello that nobody asked');
+    this.#isGreeting = false;
+    this.#helloTimer?.stop();
+    this.#graceMs = graceMs;
+    // It answers: however long it takes to open after a restart, it is not out of reach.
+    this.#stopGivingUp();
+    this.#watch();
+    if (session === 'reclaim') {
+      void this.#reclaim(this.#connection!);
+      return;
+    }
+    if (session === 'new' && this.#hasState) {
+      this.#loseState(new Refusal('EIO', `${this.#brick} does not know this client any more`));
+    }
+    this.#goUp(session === 'resumed');
+  }
+
+  async #reclaim(connection: Connection): Promise<void> {
+    const send: SendReclaim = (op, body) => {
+      if (this.#connection === connection) return this.#caller.note(op, body, this.#send).answer;
+      return Promise.reject(new Refusal('ENOTCONN', `the connection to ${this.#brick} ended`));
+    };
+    try {
+      await this.#options.onReclaim?.(send);
+      if (this.#connection !== connection) return;
+      await this.#caller.note('reclaimDone', {}, this.#send).answer;
+    } catch (error) {
+      if (this.#connection !== connection) return;
+      const reason = `reclaiming failed: ${(error as Error).message}`;
+      this.#options.trace.error('reclaiming failed', { brick: this.#brick, reason });
+      this.#lose(reason);
+      return;
+    }
+    if (this.#connection === connection) this.#goUp(false);
+  }
+
+  /** @param isSame the brick has all that this session ever sent to it */
+  #goUp(isSame: boolean): void {
+    const { clock, onInDoubt, trace } = this.#options;
+    const inDoubt = isSame ? this.#inDoubt : [];
+    this.#inDoubt = [];
+    this.#hasGivenUp = false;
+    this.#stopGivingUp();
+    this.#upAt = clock.now();
+    for (const { seq, op, body } of inDoubt) {
+      if (op === 'lock' && body.wait) this.#cancelWait(body.file, seq);
+    }
+    this.#caller.resend(this.#send);
+    trace.info('brick up', { brick: this.#brick, incarnation: this.#incarnation });
+    this.#setState('up');
+    this.#settleStart();
+    if (inDoubt.length > 0) onInDoubt?.(inDoubt);
+  }
+
+  /** A wait that was given up would else be granted one day, to nobody. */
+  #cancelWait(file: Request<'cancelLock'>['file'], seq: number): void {
+    const { trace } = this.#options;
+    this.#caller.call('cancelLock', { file, seq }).answer.catch((error: Error) => {
+      trace.warn('wait not cancelled', { brick: this.#brick, file, seq, reason: error.message });
+    });
+  }
+
+  #onHelloRefused(refusal: Refusal): void {
+    const text = `${this.#brick} refuses this client: ${refusal.message}`;
+    if (this.#starting) {
+      this.#settleStart(new Refusal(refusal.code, text));
+      this.abandon();
+      return;
+    }
+    this.#options.trace.warn('hello refused', { brick: this.#brick, reason: refusal.message });
+    this.#lose(text);
+  }
+
+  #onFence(refusal: Refusal): void {
+    const { clock, trace } = this.#options;
+    trace.warn('session ended by the brick', { brick: this.#brick, incarnation: this.#incarnation });
+    this.#lastReason = refusal.message;
+    this.#detach(refusal.message);
+    if (this.#state === 'up') this.#lostAt = clock.now();
+    this.#incarnation += 1;
+    this.#loseState(new Refusal('EFENCED', `${this.#brick}: ${refusal.message}`));
+    this.#caller.restart();
+    this.#setState('fenced');
+    this.#lose(refusal.message);
+  }
+
+  /** The brick has nothing of this client any more. */
+  #loseState(refusal: Refusal): void {
+    this.#hasState = false;
+    this.#inDoubt = [];
+    this.#options.onFenced?.();
+    this.#caller.refuseCalls(refusal);
+  }
+
+  // ---- signs of life ------------------------------------------------------------------------------------------------
+
+  #answerMsMax(): number {
+    return (this.#graceMs || graceMsDefault) / 2;
+  }
+
+  /** Says something before the brick takes the silence for a loss, and notices a brick that fell silent. */
+  #watch(): void {
+    this.#hasSent = false;
+    this.#hasHeard = false;
+    const { clock } = this.#options;
+    const quietMs = (this.#graceMs || graceMsDefault) / pingsPerGrace;
+    this.#pingTimer = clock.after(quietMs, () => {
+      if (this.#hasSent && this.#hasHeard) {
+        this.#watch();
+        return;
+      }
+      this.#hasHeard = false;
+      // Whatever the brick says is a sign of life; the answer itself is not looked at.
+      this.#caller.note('ping', {}, this.#send).answer.catch(() => undefined);
+      this.#pingTimer = clock.after(this.#answerMsMax(), () => {
+        if (this.#hasHeard) this.#watch();
+        else this.#lose(`it did not answer a ping within ${this.#answerMsMax()} ms`);
+      });
+    });
+  }
+
+  // ---- words --------------------------------------------------------------------------------------------------------
+
+  get #brick(): string {
+    const { address, hello } = this.#options;
+    return typeof address === 'string' ? `${hello.brick} (${address})` : hello.brick;
+  }
+
+  #unreachable(): Refusal {
+    const seconds = Math.round((this.#options.clock.now() - this.#lostAt) / 100) / 10;
+    return new Refusal(
+      'ENOTCONN',
+      `${this.#brick} cannot be reached for ${seconds} s (${this.#lastReason}): is it running?`,
+    );
+  }
+
+  #closedRefusal(): Refusal {
+    return new Refusal('ENOTCONN', `the link to ${this.#brick} was closed`);
+  }
+
+  #setState(state: LinkState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#options.onState?.(state);
+  }
+
+  #settleStart(error?: Error): void {
+    const starting = this.#starting;
+    this.#starting = undefined;
+    if (error) starting?.reject(error);
+    else starting?.resolve();
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * The network door of real processes: unix sockets (`unix:/path`) and TCP (`tcp:host:port`). The only file of the
+ * system that opens a socket. It moves bytes and names addresses in its errors; what the bytes mean is decided
+ * elsewhere. Chosen in bin/ and in tests.
+ */
+import { lstatSync, mkdtempSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import type { ListenOptions, NetConnectOpts, Server, Socket } from 'node:net';
+import { createConnection, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import type { Address, Connection, Listener, Network } from './network.js';
+
+/** sockaddr_un.sun_path has 108 bytes with its final zero (unix(7)); a longer path is cut off in silence. */
+const socketPathBytesMax = 107;
+/** Pending bytes up to here are joined in memory; larger ones go to the kernel as they are (writev). */
+const joinBytesMax = 256 * 1024;
+
+type Place = { readonly path: string } | { readonly host: string; readonly port: number };
+
+/** @throws Error where the text is not an address */
+function placeOf(address: Address): Place {
+  if (address.startsWith('unix:/')) return { path: address.slice('unix:'.length) };
+  const [, bracketed, plain, port] = /^tcp:(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = bracketed ?? plain;
+  if (host && Number(port) <= 65_535) return { host, port: Number(port) };
+  throw new Error(`${address} is not an address: expected unix:/path or tcp:host:port`);
+}
+
+const tcpAddress = (host: string, port: number): Address =>
+  host.includes(':') ? `tcp:[${host}]:${port}` : `tcp:${host}:${port}`;
+
+/**
+ * Calls `use` with a name of the socket that fits sun_path: for a long path, through a symbolic link to its folder
+ * that exists for the length of the call. What was bound stays where the path says.
+ */
+async function withShortPath<T>(path: string, use: (path: string) => Promise<T>): Promise<T> {
+  if (Buffer.byteLength(path) <= socketPathBytesMax) return await use(path);
+  const folder = mkdtempSync(join(tmpdir(), 'lockferry-'));
+  try {
+    const link = join(folder, 'd');
+    symlinkSync(dirname(path), link);
+    const short = join(link, basename(path));
+    if (Buffer.byteLength(short) > socketPathBytesMax) {
+      throw new Error(`the name of the socket is too long: use a shorter one than ${basename(path)}`);
+    }
+    return await use(short);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+class SocketConnection implements Connection {
+  readonly peer: string;
+  onData: (bytes: Uint8Array) => void = () => undefined;
+  onClose: (reason: string) => void = () => undefined;
+  readonly #socket: Socket;
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
+  #reason: string | undefined;
+  readonly #flush = (): void => {
+    this.#write();
+  };
+
+  constructor(socket: Socket, peer: string) {
+    this.peer = peer;
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    socket.on('data', (bytes) => {
+      if (this.#reason === undefined) this.onData(bytes);
+    });
+    socket.on('error', (error) => {
+      this.#reason ??= `connection to ${peer} failed: ${error.message}`;
+    });
+    socket.on('close', () => {
+      this.#reason ??= `${peer} closed the connection`;
+      this.#pending = [];
+      this.#pendingBytes = 0;
+      this.onClose(this.#reason);
+    });
+  }
+
+  get queuedBytes(): number {
+    return this.#pendingBytes + this.#socket.writableLength;
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.#reason !== undefined || this.#socket.destroyed) return;
+    if (this.#pending.length === 0) setImmediate(this.#flush);
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.byteLength;
+  }
+
+  close(reason: string): void {
+    if (this.#reason !== undefined) return;
+    // What was sent before (the refusal that explains the close) still leaves, as far as the kernel takes it now.
+    this.#write();
+    this.#reason = reason;
+    this.#socket.destroy();
+  }
+
+  #write(): void {
+    const pending = this.#pending;
+    if (pending.length === 0) return;
+    const bytes = this.#pendingBytes;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    if (pending.length === 1) this.#socket.write(pending[0]!);
+    else if (bytes <= joinBytesMax) this.#socket.write(Buffer.concat(pending, bytes));
+    else {
+      this.#socket.cork();
+      for (const piece of pending) this.#socket.write(piece);
+      this.#socket.uncork();
+    }
+  }
+}
+
+const errorCode = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
+
+const listening = (server: Server, options: ListenOptions): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+
+const connected = (options: NetConnectOpts): Promise<Socket> =>
+  new Promise((resolve, reject) => {
+    const socket = createConnection(options);
+    // Stays: an error between `connect` and the first listener of a SocketConnection must not be one without any.
+    socket.on('error', reject);
+    socket.once('connect', () => resolve(socket));
+  });
+
+/** A socket file that nobody serves was left by a process that was killed; it is removed. */
+async function removeStaleSocket(path: string, short: string): Promise<void> {
+  if (!lstatSync(path).isSocket()) throw new Error('there is a file of that name which is not a socket');
+  try {
+    const socket = await connected({ path: short });
+    socket.destroy();
+  } catch (error) {
+    if (errorCode(error) !== 'ECONNREFUSED') throw error;
+    unlinkSync(path);
+    return;
+  }
+  throw new Error('another process serves it already; stop that one first');
+}
+
+async function bind(server: Server, place: Place): Promise<void> {
+  if ('port' in place) {
+    await listening(server, place);
+    return;
+  }
+  await withShortPath(place.path, async (short) => {
+    try {
+      await listening(server, { path: short });
+    } catch (error) {
+      if (errorCode(error) !== 'EADDRINUSE') throw error;
+      await removeStaleSocket(place.path, short);
+      await listening(server, { path: short });
+    }
+  });
+}
+
+const withReason = (what: string, error: unknown): Error =>
+  new Error(`${what}: ${(error as Error).message}`, { cause: error });
+
+class SocketListener implements Listener {
+  readonly address: Address;
+  readonly #server: Server;
+  readonly #path: string | undefined;
+
+  constructor(server: Server, place: Place) {
+    this.#server = server;
+    if ('port' in place) {
+      const bound = server.address();
+      this.address = tcpAddress(place.host, bound && typeof bound === 'object' ? bound.port : place.port);
+    } else {
+      this.#path = place.path;
+      this.address = `unix:${place.path}`;
+    }
+  }
+
+  close(): Promise<void> {
+    // Not its callback: that waits for every connection to end.
+    this.#server.close();
+    // libuv removes the file by the name it was bound with, which for a long path is gone.
+    if (this.#path) rmSync(this.#path, { force: true });
+    return Promise.resolve();
+  }
+}
+
+export class SocketNetwork implements Network {
+  #accepted = 0;
+
+  async listen(address: Address, onConnection: (connection: Connection) => void): Promise<Listener> {
+    const place = placeOf(address);
+    const server = createServer((socket) => {
+      this.#accepted += 1;
+      const { remoteAddress, remotePort } = socket;
+      const peer =
+        remoteAddress !== undefined && remotePort !== undefined
+          ? tcpAddress(remoteAddress, remotePort)
+          : `${address} connection ${this.#accepted}`;
+      onConnection(new SocketConnection(socket, peer));
+    });
+    try {
+      await bind(server, place);
+    } catch (error) {
+      throw withReason(`cannot listen on ${address}`, error);
+    }
+    return new SocketListener(server, place);
+  }
+
+  async connect(address: Address): Promise<Connection> {
+    const place = placeOf(address);
+    try {
+      const socket =
+        'port' in place
+          ? await connected(place)
+          : await withShortPath(place.path, (path) => connected({ path }));
+      return new SocketConnection(socket, address);
+    } catch (error) {
+      throw withReason(`cannot connect to ${address}`, error);
+    }
+  }
+}
+
+export const socketNetwork: Network = new SocketNetwork();
