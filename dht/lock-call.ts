@@ -1,0 +1,260 @@
+/**
+ * One lock request from the application's call to its outcome: over redirects, waiting, cancelling, lost links.
+ *
+ * Decides when the process is told and what must be taken back when it was told too early. The rules of locks are
+ * the brick's. Three promises that it keeps:
+ *   - a grant that the process was told of is in HeldLocks from the moment its answer is read;
+ *   - a cancelled wait ends for the process within `cancelPatienceMs`, whatever the link does; if the brick granted it
+ *     after all, the grant is taken back (leftover-locks.ts);
+ *   - a request given up because its brick is out of reach leaves neither a lock nor a waiter behind.
+ */
+import { asRefusal, Refusal } from '../wire/errors.js';
+import type { BrickName, Ticket } from '../wire/ids.js';
+import type { BrickLink } from '../wire/link.js';
+import type { Answer } from '../wire/messages.js';
+import { forApplication } from './home-calls.js';
+import type { LockContext } from './lock-context.js';
+import type { LockOutcome, LockRequest, PendingLock } from './volume.js';
+
+/** A brick that is alive answers a cancel in one round trip, or after a freeze: this is many of both. */
+const cancelPatienceMs = 1000;
+
+interface Sent {
+  readonly brick: BrickName;
+  readonly link: BrickLink;
+  readonly seq: number;
+}
+
+const neverSent: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
+
+export class LockCall implements PendingLock {
+  readonly outcome: Promise<LockOutcome>;
+  readonly request: LockRequest;
+  #ticket: Ticket | undefined;
+  #sent: Sent | undefined;
+  #cancelled = false;
+  /** The process has its outcome. */
+  #told = false;
+  #over: Promise<void> | undefined;
+  readonly #context: LockContext;
+  #resolve!: (outcome: LockOutcome) => void;
+  #reject!: (error: unknown) => void;
+
+  constructor(context: LockContext, request: LockRequest, ticket: Ticket | undefined) {
+    this.#context = context;
+    this.request = request;
+    this.#ticket = ticket;
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Known once the brick said that the request waits. */
+  get ticket(): Ticket | undefined {
+    return this.#ticket;
+  }
+
+  get waitsAt(): BrickName | undefined {
+    return this.#sent?.brick;
+  }
+
+  get isCancelled(): boolean {
+    return this.#cancelled;
+  }
+
+  start(): this {
+    const { lanes } = this.#context;
+    if (lanes.isBusy(this.request)) {
+      lanes.whenFree(this.request).then(
+        () => this.#run(),
+        (error: unknown) => this.#tellError(error),
+      );
+    } else {
+      this.#run();
+    }
+    return this;
+  }
+
+  cancel(): void {
+    if (this.#cancelled || this.#told) return;
+    this.#cancelled = true;
+    if (this.#sent !== undefined) this.#sendCancel(this.#sent);
+    const timer = this.#context.clock.after(cancelPatienceMs, () => {
+      if (this.#told) return;
+      this.#tell({ outcome: 'cancelled', ticket: this.#ticket });
+      const { over } = this;
+      if (over !== undefined) void this.#context.lanes.add(this.request, () => over);
+    });
+    const stop = (): void => timer.stop();
+    this.outcome.then(stop, stop);
+  }
+
+  /** The brick says under which ticket the request `seq` waits. */
+  queued(ticket: Ticket): void {
+    this.#ticket = ticket;
+    if (this.request.kind === 'flock') this.#context.held.ownerDropped(this.request);
+    // A cancel that reached the brick before the request waited has found nothing to end.
+    if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
+  }
+
+  /** Resolves when no brick works on the request any more; undefined where it was never sent. */
+  get over(): Promise<void> | undefined {
+    return this.#over;
+  }
+
+  /** Brings a wait that moved with its file to its end; nobody is told. */
+  endMovedWait(): Promise<void> {
+    this.#told = true;
+    this.#cancelled = true;
+    return this.#send();
+  }
+
+  #run(): void {
+    const { uses } = this.#context;
+    if (this.#cancelled) {
+      this.#tell({ outcome: 'cancelled', ticket: this.#ticket });
+    } else if (uses.isLost(this.request.file)) {
+      try {
+        uses.refuseIfLost(this.request.file);
+      } catch (error) {
+        this.#tellError(error);
+      }
+    } else {
+      this.#over = this.#send();
+    }
+  }
+
+  #send(): Promise<void> {
+    this.#context.calls.began(this);
+    return this.#context.homes
+      .atRaw(this.request.file, (link, brick) => this.#attempt(link, brick))
+      .then(
+        (answer) => this.#answered(answer),
+        (error: unknown) => this.#failed(error),
+      );
+  }
+
+  #attempt(link: BrickLink, brick: BrickName): Promise<Answer<'lock'>> {
+    const { calls } = this.#context;
+    const { file, owner, kind, type, start, end, pid, wait } = this.request;
+    if (this.#cancelled && this.#sent === undefined && !this.#told) return Promise.resolve(neverSent);
+    const { seq, answer } = link.callNumbered('lock', {
+      file,
+      owner,
+      kind,
+      type,
+      start,
+      end,
+      pid,
+      wait,
+      ticket: this.#ticket,
+    });
+    // Number 0: the link refused it at once, no brick will ever see it.
+    this.#sent = seq === 0 ? undefined : { brick, link, seq };
+    if (wait) calls.waitsAs(brick, seq, this);
+    if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
+    return answer.then(
+      (body) => {
+        if (wait) calls.waitEnded(brick, seq);
+        this.#note(body);
+        return body;
+      },
+      (error: unknown) => {
+        if (wait) calls.waitEnded(brick, seq);
+        throw error;
+      },
+    );
+  }
+
+  /** In the first callback on the answer, so that HeldLocks changes in the order in which the brick decided. */
+  #note(answer: Answer<'lock'>): void {
+    const { held, leftovers } = this.#context;
+    if (answer.outcome === 'granted') {
+      if (this.#told) leftovers.mark(this.request);
+      else held.granted(this.request, this.request, this.request.type, this.request.pid);
+    } else if (this.request.kind === 'flock') {
+      // A conversion gives up the old lock before it looks for conflicts (fs/locks.c, flock_lock_inode).
+      held.ownerDropped(this.request);
+    }
+  }
+
+  #answered(answer: Answer<'lock'>): void {
+    this.#ended();
+    switch (answer.outcome) {
+      case 'granted':
+        this.#tell({ outcome: 'granted', change: answer.change });
+        break;
+      case 'cancelled':
+        this.#tell({ outcome: 'cancelled', ticket: this.#ticket });
+        break;
+      default:
+        this.#tell({ outcome: answer.outcome });
+    }
+  }
+
+  #failed(error: unknown): void {
+    const { lanes, leftovers } = this.#context;
+    const code = asRefusal(error)?.code;
+    const sent = this.#sent;
+    if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED')) {
+      // Whether the brick has a lock or a waiter of this request is unknown until it answers again.
+      void lanes.add(this.request, () => this.#abandon(sent));
+      leftovers.mark(this.request);
+    }
+    this.#ended();
+    this.#tellError(forApplication(error));
+  }
+
+  /** Ends the request at the brick that it was sent to, or where its file went since. */
+  async #abandon(sent: Sent): Promise<void> {
+    const { lanes, homes, placement } = this.#context;
+    const { file, wait } = this.request;
+    let elsewhere = false;
+    while (!lanes.isClosed) {
+      try {
+        await sent.link.call('cancelLock', { file, seq: sent.seq });
+        break;
+      } catch (error) {
+        const refusal = asRefusal(error);
+        if (refusal === undefined) throw error;
+        if (refusal.moved !== undefined) placement.learn(file, refusal.moved.target, refusal.moved.epoch);
+        elsewhere = refusal.code !== 'ENOTCONN';
+        if (elsewhere) break;
+      }
+      await lanes.pause();
+    }
+    if (!elsewhere || !wait || this.#ticket === undefined || lanes.isClosed) return;
+    const place = await homes.find(file).catch((error: unknown) => {
+      if (asRefusal(error) === undefined) throw error;
+      return undefined;
+    });
+    // Fenced where it waited, and the file still there: the wait went with the session.
+    if (place === undefined || place.brick === sent.brick) return;
+    await new LockCall(this.#context, this.request, this.#ticket).endMovedWait();
+  }
+
+  #sendCancel({ link, seq, brick }: Sent): void {
+    const { file } = this.request;
+    link.call('cancelLock', { file, seq }).catch((error: unknown) => {
+      // The lock request itself gets the same redirect or refusal, and is dealt with there.
+      this.#context.trace.debug('cancel refused', { file, brick, error: String(error) });
+    });
+  }
+
+  #ended(): void {
+    this.#context.calls.ended(this);
+    this.#context.leftovers.settle(this.request);
+  }
+
+  #tell(outcome: LockOutcome): void {
+    this.#told = true;
+    this.#resolve(outcome);
+  }
+
+  #tellError(error: unknown): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.#reject(error instanceof Error ? error : new Refusal('EIO', String(error)));
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * What the parts of this client's locking share, and the register of its requests that bricks work on.
+ * No message is sent from here.
+ */
+import type { Clock } from '../host/clock.js';
+import type { Trace } from '../host/trace.js';
+import type { BrickName, FileId, Ticket } from '../wire/ids.js';
+import type { FileUses } from './file-uses.js';
+import { type HeldLocks, type OwnerKey, ownerKeyOf } from './held-locks.js';
+import type { HomeCalls } from './home-calls.js';
+import type { LeftoverLocks } from './leftover-locks.js';
+import type { LockCall } from './lock-call.js';
+import type { OwnerLanes } from './owner-lanes.js';
+import type { Placement } from './placement.js';
+
+export interface LockContext {
+  readonly homes: HomeCalls;
+  readonly placement: Placement;
+  readonly held: HeldLocks;
+  readonly uses: FileUses;
+  readonly lanes: OwnerLanes;
+  readonly leftovers: LeftoverLocks;
+  readonly calls: LockCalls;
+  readonly clock: Clock;
+  readonly trace: Trace;
+}
+
+/** Lock requests that are not answered yet: by owner, and those that wait by brick and number. */
+export class LockCalls {
+  readonly #byOwner = new Map<string, Set<LockCall>>();
+  readonly #bySeq = new Map<BrickName, Map<number, LockCall>>();
+  readonly #waitsOfFile = new Map<FileId, Set<LockCall>>();
+
+  began(call: LockCall): void {
+    const key = ownerKeyOf(call.request);
+    const calls = this.#byOwner.get(key);
+    if (calls === undefined) this.#byOwner.set(key, new Set([call]));
+    else calls.add(call);
+    if (!call.request.wait) return;
+    const waits = this.#waitsOfFile.get(call.request.file);
+    if (waits === undefined) this.#waitsOfFile.set(call.request.file, new Set([call]));
+    else waits.add(call);
+  }
+
+  ended(call: LockCall): void {
+    remove(this.#byOwner, ownerKeyOf(call.request), call);
+    remove(this.#waitsOfFile, call.request.file, call);
+  }
+
+  waitsAs(brick: BrickName, seq: number, call: LockCall): void {
+    let calls = this.#bySeq.get(brick);
+    if (calls === undefined) {
+      calls = new Map();
+      this.#bySeq.set(brick, calls);
+    }
+    calls.set(seq, call);
+  }
+
+  waitEnded(brick: BrickName, seq: number): void {
+    this.#bySeq.get(brick)?.delete(seq);
+  }
+
+  queued(brick: BrickName, seq: number, ticket: Ticket): void {
+    this.#bySeq.get(brick)?.get(seq)?.queued(ticket);
+  }
+
+  hasWaits(file: FileId): boolean {
+    return this.#waitsOfFile.has(file);
+  }
+
+  filesWithWaits(): FileId[] {
+    return [...this.#waitsOfFile.keys()];
+  }
+
+  waitsOf(file: FileId): Iterable<LockCall> {
+    return this.#waitsOfFile.get(file) ?? [];
+  }
+
+  ofOwner(of: OwnerKey): Iterable<LockCall> {
+    return this.#byOwner.get(ownerKeyOf(of)) ?? [];
+  }
+}
+
+function remove<K>(map: Map<K, Set<LockCall>>, key: K, call: LockCall): void {
+  const calls = map.get(key);
+  if (calls?.delete(call) && calls.size === 0) map.delete(key);
+}

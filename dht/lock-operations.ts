@@ -1,0 +1,88 @@
+/**
+ * The lock part of a volume: what a mount may ask about locks, and the closing of files.
+ *
+ * Decides nothing about conflicts; keeps HeldLocks and FileUses true to what bricks answered. A wait is one
+ * unanswered request (lock-call.ts). Nothing that frees a lock is ever lost (owner-lanes.ts).
+ */
+import type { FileId, LkOwner, Ticket } from '../wire/ids.js';
+import type { ByteRange, HeldLock, LockKind } from '../wire/lock-types.js';
+import { LockCall } from './lock-call.js';
+import type { LockContext } from './lock-context.js';
+import type { LockRequest, PendingLock } from './volume.js';
+
+/** Not a real owner: the lane in which lost closes of a file are repeated. */
+const closing = (file: FileId, owners: readonly LkOwner[]) => ({
+  file,
+  kind: 'flock' as const,
+  owner: owners[0] ?? ('' as LkOwner),
+});
+
+export class LockOperations {
+  readonly #context: LockContext;
+
+  constructor(context: LockContext) {
+    this.#context = context;
+  }
+
+  lock(request: LockRequest, ticket?: Ticket): PendingLock {
+    return new LockCall(this.#context, request, ticket).start();
+  }
+
+  async unlock(file: FileId, owner: LkOwner, kind: LockKind, start: bigint, end: bigint): Promise<void> {
+    const { held, lanes } = this.#context;
+    const of = { file, owner, kind };
+    const range: ByteRange = { start, end };
+    this.#context.uses.refuseIfLost(file);
+    await lanes.run(of, (link) =>
+      link.call('unlock', { file, owner, kind, start, end }).then(() => held.unlocked(of, range)),
+    );
+  }
+
+  async testLock(request: LockRequest): Promise<HeldLock | undefined> {
+    const { file, owner, kind, type, start, end } = request;
+    this.#context.uses.refuseIfLost(file);
+    const answer = await this.#context.homes.at(file, (link) =>
+      link.call('testLock', { file, owner, kind, type, start, end }),
+    );
+    return answer.conflict;
+  }
+
+  async flushOwner(file: FileId, owner: LkOwner): Promise<void> {
+    const { held, lanes, leftovers } = this.#context;
+    const of = { file, owner, kind: 'posix' as const };
+    await lanes.run(of, (link) =>
+      link.call('flushOwner', { file, owner }).then(() => {
+        held.ownerDropped(of);
+        leftovers.forget(of);
+      }),
+    );
+  }
+
+  /** One open handle less. A lost file was never open at the brick's new session: only locks may be left there. */
+  async release(file: FileId, owners: readonly LkOwner[]): Promise<void> {
+    const { held, lanes, leftovers, uses } = this.#context;
+    const opens = uses.isLost(file) ? 0 : 1;
+    let counted = false;
+    const closed = (): void => {
+      if (!counted) uses.closed(file);
+      counted = true;
+    };
+    const dropped = (): void => {
+      closed();
+      for (const owner of owners) {
+        for (const kind of ['posix', 'flock'] as const) {
+          held.ownerDropped({ file, owner, kind });
+          leftovers.forget({ file, owner, kind });
+        }
+      }
+    };
+    try {
+      await lanes.run(closing(file, owners), (link) =>
+        link.call('release', { file, opens, owners }).then(dropped),
+      );
+    } finally {
+      // A brick that is out of reach learns of it later; a lost file must not stay lost for its next opener.
+      if (opens === 0) closed();
+    }
+  }
+}

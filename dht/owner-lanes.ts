@@ -1,0 +1,129 @@
+/**
+ * Work on the locks of one owner in one file that goes on in the background, in order, and calls that are never
+ * lost: an unlock, a flush or a release that no brick acknowledged is repeated until one does, or until the session
+ * that held the locks is ended. A lock request of the same owner waits for its lane, so that a late unlock can never
+ * take away what was granted after it.
+ *
+ * A lane exists only after a failure or a cancelled wait: the common path finds none.
+ */
+import type { Clock } from '../host/clock.js';
+import type { Trace } from '../host/trace.js';
+import { asRefusal, Refusal } from '../wire/errors.js';
+import type { FileId } from '../wire/ids.js';
+import type { BrickLinks } from './brick-links.js';
+import { type OwnerKey, ownerKeyOf } from './held-locks.js';
+import type { Attempt, HomeCalls } from './home-calls.js';
+
+/** Between two tries of a call that must not be lost. */
+const retryMs = 500;
+
+/** The owner's locks are gone with what was asked: nothing is left to be undone. */
+const isGone = (error: unknown): boolean => {
+  const code = asRefusal(error)?.code;
+  return code === 'ESTALE' || code === 'EFENCED';
+};
+
+/** EIO: a brick with a full or broken disk, or a redirect loop; both may pass. */
+const mayPass = (error: unknown): boolean => {
+  const code = asRefusal(error)?.code;
+  return code === 'ENOTCONN' || code === 'EIO' || code === 'ENOSPC' || code === 'ETIMEDOUT';
+};
+
+export class OwnerLanes {
+  readonly #tails = new Map<string, Promise<void>>();
+  readonly #homes: HomeCalls;
+  readonly #links: BrickLinks;
+  readonly #clock: Clock;
+  readonly #trace: Trace;
+  #closed = false;
+
+  constructor(homes: HomeCalls, links: BrickLinks, clock: Clock, trace: Trace) {
+    this.#homes = homes;
+    this.#links = links;
+    this.#clock = clock;
+    this.#trace = trace;
+  }
+
+  isBusy(of: OwnerKey): boolean {
+    return this.#tails.size > 0 && this.#tails.has(ownerKeyOf(of));
+  }
+
+  /** Behind all that is in the owner's lane. A failure is traced, never thrown. */
+  add(of: OwnerKey, work: () => Promise<void>): Promise<void> {
+    const key = ownerKeyOf(of);
+    const before = this.#tails.get(key) ?? Promise.resolve();
+    const tail = before.then(work).catch((error: unknown) => {
+      if (!this.#closed) {
+        this.#trace.warn('lock work failed', { file: of.file, owner: of.owner, error: String(error) });
+      }
+    });
+    this.#tails.set(key, tail);
+    return tail.then(() => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    });
+  }
+
+  /** @refuses ENOTCONN where the lane is still busy when an operation gives up */
+  whenFree(of: OwnerKey): Promise<void> {
+    return this.#bounded(this.#tails.get(ownerKeyOf(of)) ?? Promise.resolve());
+  }
+
+  /**
+   * Resolves when a brick acknowledged the call, or nothing is left that it could apply to.
+   * @refuses ENOTCONN at the end of the time that an operation waits; the call is then repeated in the background
+   */
+  run(of: OwnerKey, attempt: Attempt<unknown>): Promise<void> {
+    if (this.isBusy(of)) return this.#bounded(this.add(of, () => this.untilAnswered(of.file, attempt)));
+    return this.#homes.atRaw(of.file, attempt).then(
+      () => undefined,
+      (error: unknown) => {
+        if (isGone(error)) return;
+        if (mayPass(error)) void this.add(of, () => this.untilAnswered(of.file, attempt));
+        throw error;
+      },
+    );
+  }
+
+  /** Repeats the call until it is acknowledged or without an object. The file may have moved from a dead brick. */
+  async untilAnswered(file: FileId, attempt: Attempt<unknown>): Promise<void> {
+    while (!this.#closed) {
+      try {
+        await this.#homes.atRaw(file, attempt);
+        return;
+      } catch (error) {
+        if (isGone(error)) return;
+        if (!mayPass(error)) throw error;
+      }
+      await this.pause();
+      await this.#homes.find(file).catch((error: unknown) => {
+        if (asRefusal(error) === undefined) throw error;
+      });
+    }
+  }
+
+  pause(): Promise<void> {
+    return this.#clock.sleep(retryMs);
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #bounded(work: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(this.#links.giveUpMs, () => {
+        reject(
+          new Refusal(
+            'ENOTCONN',
+            'an earlier lock operation of this process is not acknowledged by its brick yet',
+          ),
+        );
+      });
+      work.then(resolve, reject).finally(() => timer.stop());
+    });
+  }
+}
