@@ -85,10 +85,13 @@ export class ConflictSpace {
     return found.sort((a, b) => a.ticket - b.ticket);
   }
 
-  /** Makes the claim a held lock. The caller has made sure that no other owner holds anything against it. */
-  hold(owner: OwnerLocks, claim: Claim, pid: number): void {
+  /**
+   * Makes the claim a held lock. The caller has made sure that no other owner holds anything against it.
+   * @param place the owner's place in the kernel's list, where it had one before
+   */
+  hold(owner: OwnerLocks, claim: Claim, pid: number, place?: number): void {
     const first = owner.ranges.size === 0;
-    if (first) owner.place = this.#nextPlace++;
+    if (first) owner.place = place ?? this.#nextPlace++;
     const change = owner.ranges.set(claim.start, claim.end, { type: claim.type, pid });
     this.#reindex(owner, change);
     if (claim.type === 'read' && change.removed.some((range) => range.value.type === 'write')) {
@@ -167,7 +170,9 @@ export class ConflictSpace {
     const ranges = [...from.ranges];
     for (const waiter of waiters) this.dequeue(waiter);
     for (const range of ranges) this.release(from, range.start, range.end);
-    for (const { start, end, value } of ranges) this.hold(known, { type: value.type, start, end }, value.pid);
+    for (const { start, end, value } of ranges) {
+      this.hold(known, { type: value.type, start, end }, value.pid, from.place);
+    }
     for (const waiter of waiters) {
       this.enqueue(known, waiter, waiter.pid, waiter.ticket).mayPass = waiter.mayPass;
     }

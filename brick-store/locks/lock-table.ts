@@ -156,16 +156,14 @@ export class LockTable {
     kind?: LockKind,
   ): { found: WaitingLock[]; granted: WaitingLock[] } {
     const found: WaitingLock[] = [];
-    const granted: WaitingLock[] = [];
     for (const one of kind === undefined ? kinds : [kind]) {
       const space = this.#spaces[one];
       for (const waiter of [...(space.owners.find(client, owner)?.waiters ?? [])]) {
         space.dequeue(waiter);
         found.push(waitingRecord(one, waiter));
       }
-      granted.push(...this.#settled(one));
     }
-    return { found, granted };
+    return { found, granted: this.#settled() };
   }
 
   /**
@@ -173,25 +171,24 @@ export class LockTable {
    * by a close in another thread (locks_remove_posix only unlocks). `cancelOwner` ends the waits.
    */
   dropOwner(client: ClientId, owner: LkOwner, kind?: LockKind): WaitingLock[] {
-    const granted: WaitingLock[] = [];
     for (const one of kind === undefined ? kinds : [kind]) {
-      granted.push(...this.unlock(one, client, owner, wholeFile.start, wholeFile.end));
+      const space = this.#spaces[one];
+      const locks = space.owners.find(client, owner);
+      if (locks !== undefined) space.release(locks, wholeFile.start, wholeFile.end);
     }
-    return granted;
+    return this.#settled();
   }
 
   /** Drops all locks and all waits of one client. */
   dropClient(client: ClientId): WaitingLock[] {
-    const granted: WaitingLock[] = [];
     for (const kind of kinds) {
       const space = this.#spaces[kind];
       for (const owner of [...(space.owners.clients.get(client)?.owners.values() ?? [])]) {
         for (const waiter of [...owner.waiters]) space.dequeue(waiter);
         space.release(owner, wholeFile.start, wholeFile.end);
       }
-      granted.push(...this.#settled(kind));
     }
-    return granted;
+    return this.#settled();
   }
 
   /**
@@ -205,7 +202,6 @@ export class LockTable {
   ): { held: number; waiting: number; granted: WaitingLock[] } {
     let held = 0;
     let waiting = 0;
-    const granted: WaitingLock[] = [];
     for (const kind of from === to ? [] : kinds) {
       const space = this.#spaces[kind];
       for (const name of owners ?? [...(space.owners.clients.get(from)?.owners.keys() ?? [])]) {
@@ -215,9 +211,8 @@ export class LockTable {
         held += moved.held;
         waiting += moved.waiting;
       }
-      granted.push(...this.#settled(kind));
     }
-    return { held, waiting, granted };
+    return { held, waiting, granted: this.#settled() };
   }
 
   /**
@@ -257,7 +252,7 @@ export class LockTable {
   /** All locks have arrived: grants what can be granted. */
   settle(): WaitingLock[] {
     this.#arriving = false;
-    return [...this.#settled('posix'), ...this.#settled('flock')];
+    return this.#settled();
   }
 
   /** The wait in this place. */
@@ -329,9 +324,13 @@ export class LockTable {
     return { held: [...this.held()], waiting: [...this.waiting()], nextTicket: this.nextTicket };
   }
 
-  #settled(kind: LockKind): WaitingLock[] {
+  /** The waiters that can be granted now (of one kind, where only that one changed), in ticket order. */
+  #settled(kind?: LockKind): WaitingLock[] {
     if (this.#arriving) return [];
-    return this.#spaces[kind].settle().map((waiter) => waitingRecord(kind, waiter));
+    if (kind !== undefined) {
+      return this.#spaces[kind].settle().map((waiter) => waitingRecord(kind, waiter));
+    }
+    return kinds.flatMap((one) => this.#settled(one)).sort((a, b) => a.ticket - b.ticket);
   }
 
   /** The place that a request asks for, or a new one. Only a waiter takes it. */
