@@ -142,7 +142,12 @@ export const answerKey = (client: ClientId, seq: number): Buffer => {
 export const answersOf = (client: ClientId): KeyRange => beginningWith(idKey(prefix.answer, client));
 export const answerSeqOf = (key: Uint8Array): number => Number(bufferOf(key).readBigUInt64BE(1 + idBytes));
 /** A client that a migration brought: what it had open and held here before it ever spoke to this brick. */
-export const handoverKey = (file: FileId, client: ClientId): Buffer => idsKey(prefix.handover, file, client);
+export const handoverKey = (file: FileId, client: ClientId, part: number): Buffer => {
+  const key = idsKey(prefix.handover, file, client, 4);
+  key.writeUInt32BE(part, 1 + 2 * idBytes);
+  return key;
+};
+export const handoverPartOf = (key: Uint8Array): number => bufferOf(key).readUInt32BE(1 + 2 * idBytes);
 export const handoversOf = (file: FileId): KeyRange => beginningWith(idKey(prefix.handover, file));
 export const handoverRange = all(prefix.handover);
 
