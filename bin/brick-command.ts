@@ -1,0 +1,54 @@
+/** `lockferry brick`: one brick in this process, until SIGTERM or SIGINT. `volume start` runs one of these a brick. */
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { openLevelStore } from '../brick-store/level-store.js';
+import { runBrick } from '../brick-store/server.js';
+import { systemClock } from '../host/clock.js';
+import { systemRandom } from '../host/random.js';
+import { SocketNetwork } from '../wire/socket-network.js';
+import { logLevel, openTrace } from './log.js';
+import { removePidFile, writePidFile } from './pid-file.js';
+import { untilSignal } from './signals.js';
+import { brickPidFile, findBrick, openVolumeFolder } from './volume-folder.js';
+
+async function brick(options: { volume: string; name: string }): Promise<void> {
+  const place = openVolumeFolder(options.volume);
+  const entry = findBrick(place, options.name);
+  const trace = openTrace(entry.name, logLevel('info'));
+  const stopped = untilSignal();
+  const store = await openLevelStore(entry.folder, { trace });
+  const { volume } = place;
+  const server = await runBrick(
+    {
+      volume: volume.volume,
+      secret: volume.secret,
+      name: entry.name,
+      address: entry.address,
+      graceMs: volume.graceMs,
+      bricks: new Map(volume.bricks.map(({ name, address }) => [name, address])),
+      host: hostname(),
+      pid: process.pid,
+    },
+    { store, network: new SocketNetwork(), clock: systemClock, random: systemRandom, trace },
+  );
+  const pidFile = brickPidFile(place.folder, entry.name);
+  writePidFile(pidFile, entry.name);
+  trace.info('brick runs', { address: entry.address, folder: entry.folder });
+  const signal = await stopped;
+  trace.info('brick stops', { signal });
+  await server.close();
+  removePidFile(pidFile);
+}
+
+export function addBrickCommand(program: Command): void {
+  program
+    .command('brick')
+    .description('run one brick in the foreground (volume start does this for each)')
+    .requiredOption('--volume <dir>', 'the folder of the volume')
+    .requiredOption('--name <brick>', 'which of its bricks')
+    .addHelpText(
+      'after',
+      '\nLogs JSON lines to standard error.\n\nExample:\n  lockferry brick --volume /srv/vol --name brick-1',
+    )
+    .action(brick);
+}
