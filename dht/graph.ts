@@ -1,0 +1,93 @@
+/**
+ * One graph: the connections of one client to the bricks of one version of volume.json, what was learned through
+ * them, and the operations that use them, put together. Decides nothing itself.
+ */
+import type { ClientId } from '../wire/ids.js';
+import { BrickLinks, type ConnectOptions } from './brick-links.js';
+import { Directories } from './directories.js';
+import { DirectoryHealing } from './directory-healing.js';
+import { DirectoryOperations } from './directory-operations.js';
+import { FileOperations } from './file-operations.js';
+import { FileUses } from './file-uses.js';
+import { HeldLocks } from './held-locks.js';
+import { HomeCalls } from './home-calls.js';
+import { LeftoverLocks } from './leftover-locks.js';
+import { LockCalls } from './lock-context.js';
+import { LockOperations } from './lock-operations.js';
+import { NameCalls } from './name-calls.js';
+import { NameOperations } from './name-operations.js';
+import { OwnerLanes } from './owner-lanes.js';
+import { Placement } from './placement.js';
+import { Rename } from './rename.js';
+import { SessionEvents } from './session-events.js';
+import type { VolumeParts } from './volume-parts.js';
+
+/** Files whose home is remembered; those in use are remembered beyond it. */
+const placesMax = 262_144;
+
+export class Graph {
+  readonly links: BrickLinks;
+  readonly names: NameOperations;
+  readonly files: FileOperations;
+  readonly directories: DirectoryOperations;
+  readonly locks: LockOperations;
+  readonly renames: Rename;
+  readonly #lanes: OwnerLanes;
+
+  constructor(options: ConnectOptions) {
+    const { clock, random, trace } = options;
+    const held = new HeldLocks();
+    const uses = new FileUses();
+    const calls = new LockCalls();
+    const placement = new Placement(
+      placesMax,
+      (file) => uses.opens(file) > 0 || held.has(file) || calls.hasWaits(file),
+    );
+    // The links tell the session events, which need the calls, which need the links.
+    let events: SessionEvents | undefined;
+    this.links = new BrickLinks(options, {
+      reclaim: (brick, send) => events!.reclaim(brick, send),
+      event: (brick, name, body) => events!.event(brick, name, body),
+      fenced: (brick) => events!.fenced(brick),
+    });
+    const homes = new HomeCalls(this.links, placement, clock, trace);
+    const lanes = new OwnerLanes(homes, this.links, clock, trace);
+    const leftovers = new LeftoverLocks(held, lanes, calls);
+    const context = { homes, placement, held, uses, lanes, leftovers, calls, clock, trace };
+    events = new SessionEvents(context, this.links.client);
+    const directories = new Directories(this.links);
+    const parts: VolumeParts = {
+      links: this.links,
+      homes,
+      placement,
+      directories,
+      uses,
+      clock,
+      random,
+      trace,
+    };
+    const healing = new DirectoryHealing(parts);
+    const names = new NameCalls(parts, healing);
+    this.directories = new DirectoryOperations(parts, names, healing);
+    this.files = new FileOperations(parts, this.directories);
+    this.names = new NameOperations(parts, names, this.directories, this.files);
+    this.renames = new Rename(parts, names, this.names, this.directories);
+    this.locks = new LockOperations(context);
+    this.#lanes = lanes;
+  }
+
+  get client(): ClientId {
+    return this.links.client;
+  }
+
+  start(): Promise<void> {
+    return this.links.start();
+  }
+
+  /** Says goodbye to every brick; what was still being repeated in the background ends, for the session ends. */
+  async close(): Promise<void> {
+    this.#lanes.close();
+    this.files.close();
+    await this.links.close();
+  }
+}
