@@ -14,30 +14,33 @@ export interface NumberedCall<O extends Op> {
   readonly answer: Promise<Answer<O>>;
 }
 
-/** A call that was refused here with ENOTCONN though the brick may have carried it out, or may still. */
-export type CallInDoubt = {
-  [O in Op]: { readonly seq: number; readonly op: O; readonly body: Request<O> };
-}[Op];
-
 interface Pending {
   readonly op: Op;
-  readonly body: unknown;
   readonly frame: Uint8Array;
-  /** It left on some connection, so that the brick may have it. */
-  wasSent: boolean;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
+const none: readonly number[] = [];
+/** `#order` is not tidied below this length. */
+const orderLengthMin = 1024;
+
 export class Caller {
   #nextSeq = 1;
-  /** No call or note with a lower number is unanswered. */
-  #lowest = 1;
+  /**
+   * Unanswered numbers from `#first` on, in order, with answered ones among them. The first is unanswered. (Not the
+   * order of the Map: finding its first key again and again is slow after many deletions at its front.)
+   */
+  #order: number[] = [];
+  #first = 0;
+  /** Answered, above the lowest unanswered one, and not told to the brick yet. */
+  #answeredAbove: number[] = [];
   readonly #calls = new Map<number, Pending>();
   readonly #notes = new Map<number, Pending>();
 
+  /** No call or note with a lower number is unanswered. */
   get acked(): number {
-    return this.#lowest;
+    return this.#order[this.#first] ?? this.#nextSeq;
   }
 
   /**
@@ -59,10 +62,11 @@ export class Caller {
     send: ((frame: Uint8Array) => void) | undefined,
   ): NumberedCall<O> {
     const seq = this.#nextSeq;
-    const frame = encodeRequest(seq, this.#lowest, op, body);
+    const frame = encodeRequest(seq, this.acked, this.#takeAnsweredAbove(), op, body);
     this.#nextSeq = seq + 1;
+    this.#order.push(seq);
     const answer = new Promise<unknown>((resolve, reject) => {
-      among.set(seq, { op, body, frame, wasSent: send !== undefined, resolve, reject });
+      among.set(seq, { op, frame, resolve, reject });
     });
     send?.(frame);
     return { seq, answer: answer as Promise<Answer<O>> };
@@ -94,45 +98,61 @@ export class Caller {
     pending.reject(refusal);
   }
 
+  /**
+   * A lock that waits for an hour holds `acked` back for an hour; without these the brick would keep every answer of
+   * that hour. Lost with a connection, they cost only that: `acked` covers them in the end.
+   */
+  #takeAnsweredAbove(): readonly number[] {
+    if (this.#answeredAbove.length === 0) return none;
+    const { acked } = this;
+    const above = this.#answeredAbove.filter((seq) => seq > acked);
+    this.#answeredAbove = [];
+    return above;
+  }
+
   #forget(seq: number): void {
     if (!this.#calls.delete(seq)) this.#notes.delete(seq);
-    while (this.#lowest < this.#nextSeq && !this.#calls.has(this.#lowest) && !this.#notes.has(this.#lowest)) {
-      this.#lowest += 1;
+    if (seq !== this.#order[this.#first]) {
+      this.#answeredAbove.push(seq);
+      if (this.#order.length > orderLengthMin + 2 * (this.#calls.size + this.#notes.size)) {
+        this.#order = this.#order.slice(this.#first).filter((other) => this.#isOpen(other));
+        this.#first = 0;
+      }
+      return;
     }
+    while (this.#first < this.#order.length && !this.#isOpen(this.#order[this.#first]!)) this.#first += 1;
+    if (this.#first === this.#order.length) {
+      this.#order = [];
+      this.#first = 0;
+    } else if (this.#first > orderLengthMin && this.#first * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  #isOpen(seq: number): boolean {
+    return this.#calls.has(seq) || this.#notes.has(seq);
   }
 
   /** All unanswered calls in the order of their numbers. */
   resend(send: (frame: Uint8Array) => void): void {
-    for (const call of this.#calls.values()) {
-      call.wasSent = true;
-      send(call.frame);
-    }
+    for (const call of this.#calls.values()) send(call.frame);
   }
 
   /** The connection is gone: its notes end. */
   dropNotes(refusal: Refusal): void {
-    for (const [seq, note] of [...this.#notes]) {
-      this.#forget(seq);
-      note.reject(refusal);
-    }
+    this.#refuse(this.#notes, refusal);
   }
 
-  /** Refuses every call. What was sent is answered to the caller of this: it may have taken effect. */
-  refuseCalls(refusal: Refusal): CallInDoubt[] {
-    const inDoubt: CallInDoubt[] = [];
-    for (const [seq, call] of [...this.#calls]) {
-      this.#forget(seq);
-      if (call.wasSent) inDoubt.push({ seq, op: call.op, body: call.body } as CallInDoubt);
-      call.reject(refusal);
-    }
-    return inDoubt;
+  /** Refuses every call; none of them will be sent again. */
+  refuseCalls(refusal: Refusal): void {
+    this.#refuse(this.#calls, refusal);
   }
 
-  /** A new incarnation numbers from 1 again. Only when nothing is unanswered. */
-  restart(): void {
-    if (this.#calls.size + this.#notes.size > 0)
-      throw new Error('a new incarnation with requests of the old one');
-    this.#nextSeq = 1;
-    this.#lowest = 1;
+  #refuse(pendings: Map<number, Pending>, refusal: Refusal): void {
+    for (const [seq, pending] of [...pendings]) {
+      this.#forget(seq);
+      pending.reject(refusal);
+    }
   }
 }

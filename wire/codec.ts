@@ -2,7 +2,7 @@
  * Messages as bytes and back: msgpack bodies, whole frames out. The shapes are the rows of messages.ts and nothing
  * else; whatever comes from outside is checked field by field before anyone sees it, in both directions.
  *
- *   request  [0, seq, acked, op number, fields]      client to brick
+ *   request  [0, seq, acked, op number, fields]      client to brick; acked: a number, or [number, seq, seq, …]
  *   answer   [1, seq, fields]                        brick to client
  *   refusal  [2, seq, code, text, moved or nil]      moved: [target, epoch, migration], exactly with EREMOTE
  *   event    [3, event number, fields]
@@ -31,6 +31,8 @@ export type IncomingRequest = {
     readonly seq: number;
     /** Every request of this client with a lower number has been answered: its stored answer may be forgotten. */
     readonly acked: number;
+    /** So may the answers to these: numbers above `acked`, which a request that still waits holds back. */
+    readonly alsoAcked: readonly number[];
     readonly op: O;
     readonly body: Request<O>;
   };
@@ -184,11 +186,21 @@ function contentBytes(packed: readonly unknown[]): number {
   return total;
 }
 
-/** @returns a whole frame; it may be kept and sent again */
-export function encodeRequest<O extends Op>(seq: number, acked: number, op: O, body: Request<O>): Uint8Array {
+/**
+ * @returns a whole frame; it may be kept and sent again
+ * @throws MessageError
+ */
+export function encodeRequest<O extends Op>(
+  seq: number,
+  acked: number,
+  alsoAcked: readonly number[],
+  op: O,
+  body: Request<O>,
+): Uint8Array {
   const row = rowsByOp.get(op)!;
   const packed = row.request.pack(body);
-  return seal([requestKind, seq, acked, row.number, packed], packed, `request ${op}`);
+  const acks = alsoAcked.length === 0 ? acked : [acked, ...alsoAcked];
+  return seal([requestKind, seq, acks, row.number, packed], packed, `request ${op}`);
 }
 
 export function encodeAnswer<O extends Op>(seq: number, op: O, body: Answer<O>): Uint8Array {
@@ -215,15 +227,18 @@ const refusalTextMax = 4096;
 /** @throws MessageError */
 export function decodeRequest(frame: Uint8Array): IncomingRequest {
   const envelope = unpackEnvelope(frame);
-  const [kind, seq, acked, number, packed] = envelope;
+  const [kind, seq, acks, number, packed] = envelope;
   if (kind !== requestKind || envelope.length !== 5) {
     throw new MessageError(`expected a request, got ${shown(envelope)}`);
   }
   if (!isCount(seq)) throw new MessageError(`request: seq must be a count, got ${shown(seq)}`);
-  if (!isCount(acked)) throw new MessageError(`request: acked must be a count, got ${shown(acked)}`);
+  const [acked, ...alsoAcked] = Array.isArray(acks) ? (acks as unknown[]) : [acks];
+  if (!isCount(acked) || !alsoAcked.every(isCount)) {
+    throw new MessageError(`request: acked must be a count or a list of counts, got ${shown(acks)}`);
+  }
   const row = isCount(number) ? rowsByNumber[number] : undefined;
   if (!row) throw new MessageError(`request: there is no message number ${shown(number)}`);
-  return { seq, acked, op: row.op, body: row.request.unpack(packed) } as IncomingRequest;
+  return { seq, acked, alsoAcked, op: row.op, body: row.request.unpack(packed) } as IncomingRequest;
 }
 
 /** @throws MessageError */

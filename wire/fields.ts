@@ -15,6 +15,10 @@ export interface Field<T> {
   /** Set for records and containers, whose form on the wire is not their form in memory. */
   pack?(value: T): unknown;
   unpack?(value: unknown): T;
+  /** Of a list or an optional field: what it holds. Of a record: its fields. Of a choice: its values. */
+  readonly inner?: Field<unknown>;
+  readonly members?: Readonly<Record<string, Field<unknown>>>;
+  readonly values?: readonly string[];
   /** Never set: carries the type. */
   readonly type?: T;
 }
@@ -71,20 +75,26 @@ export const bytes = field<Uint8Array>(
   'bytes',
   (value) => value instanceof Uint8Array && value.byteLength <= transferBytesMax,
 );
-/** Nanoseconds since 1970, signed. */
-export const timeNs = field<bigint>('time', (value) => typeof value === 'bigint');
+/** Nanoseconds since 1970, signed, 64 bits. */
+export const timeNs = field<bigint>(
+  'time',
+  (value) => typeof value === 'bigint' && BigInt.asIntN(64, value) === value,
+);
 /** A lock's offset, 0 .. 2^63-1. */
 export const lockOffset = field<bigint>(
   'lock offset',
   (value) => typeof value === 'bigint' && value >= 0n && value <= rangeEnd,
 );
 
-export const oneOf = <const L extends readonly string[]>(...values: L): Field<L[number]> =>
-  field<L[number]>(values.join(' | '), (value) => values.includes(value as string));
+export const oneOf = <const L extends readonly string[]>(...values: L): Field<L[number]> => ({
+  ...field<L[number]>(values.join(' | '), (value) => values.includes(value as string)),
+  values,
+});
 
 /** Absent travels as nil. */
 export const optional = <T>(inner: Field<T>): Field<T | undefined> => ({
   label: `${inner.label} or nothing`,
+  inner: inner as Field<unknown>,
   check: (value) => value === undefined || value === null || inner.check(value),
   pack: (value) => (value === undefined ? null : inner.pack ? inner.pack(value) : value),
   unpack: (value) =>
@@ -95,6 +105,7 @@ export const list = <T>(inner: Field<T>): Field<readonly T[]> => {
   const { pack, unpack } = inner;
   return {
     label: `list of ${inner.label}`,
+    inner: inner as Field<unknown>,
     check: (value) => Array.isArray(value) && value.every(inner.check),
     ...(pack && unpack
       ? {
@@ -110,6 +121,7 @@ export const record = <R extends Fields>(label: string, fields: R): Field<BodyOf
   const rows = Object.values(fields) as Field<unknown>[];
   return {
     label,
+    members: fields,
     check: (value) =>
       Array.isArray(value) && value.length === rows.length && rows.every((row, at) => row.check(value[at])),
     pack: (value) =>

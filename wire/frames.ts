@@ -33,8 +33,8 @@ export class FrameReader {
   #pieces: Uint8Array[] = [];
   #at = 0;
   #available = 0;
-  /** Body length of the frame that is being read, 0 while its head is not complete. */
-  #length = 0;
+  /** Body length of the frame that is being read; undefined while its head is not complete. */
+  #length: number | undefined;
 
   /** Takes bytes over: the caller must not change them any more, since frames are views of them. */
   push(bytes: Uint8Array): void {
@@ -48,18 +48,17 @@ export class FrameReader {
    * @throws FrameError on a length of 0 or over the limit
    */
   next(): Uint8Array | undefined {
-    if (this.#length === 0) {
+    if (this.#length === undefined) {
       if (this.#available < frameHeadBytes) return undefined;
       this.#length = this.#takeLength();
-      if (this.#length === 0) throw new FrameError('a frame of 0 bytes');
-      if (this.#length > frameBytesMax) {
-        throw new FrameError(`a frame of ${this.#length} bytes; the limit is ${frameBytesMax}`);
-      }
     }
-    if (this.#available < this.#length) return undefined;
-    const body = this.#take(this.#length);
-    this.#length = 0;
-    return body;
+    const length = this.#length;
+    if (length === 0 || length > frameBytesMax) {
+      throw new FrameError(`a frame of ${length} bytes; it must be 1 to ${frameBytesMax}`);
+    }
+    if (this.#available < length) return undefined;
+    this.#length = undefined;
+    return this.#take(length);
   }
 
   #takeLength(): number {

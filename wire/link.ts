@@ -9,7 +9,7 @@
 import type { Clock, Timer } from '../host/clock.js';
 import type { Random } from '../host/random.js';
 import type { Trace } from '../host/trace.js';
-import type { CallInDoubt, NumberedCall } from './caller.js';
+import type { NumberedCall } from './caller.js';
 import { Caller } from './caller.js';
 import type { IncomingEvent } from './codec.js';
 import { decodeAnswer, decodeReply, encodeRequest, MessageError } from './codec.js';
@@ -20,7 +20,7 @@ import type { Answer, EventBody, EventName, Op, Request } from './messages.js';
 import { protocolVersion } from './messages.js';
 import type { Address, Connection, Network } from './network.js';
 
-export type { CallInDoubt, NumberedCall } from './caller.js';
+export type { NumberedCall } from './caller.js';
 
 /**
  * `connecting` until the first hello was answered; `up`; `lost`: connecting again; `fenced`: the brick ended the
@@ -47,11 +47,6 @@ export interface BrickLinkOptions {
   readonly onState?: (state: LinkState) => void;
   /** Everything this client had at the brick is gone. Called before the calls in flight are refused. */
   readonly onFenced?: () => void;
-  /**
-   * The same session goes on after calls had been given up (refused with ENOTCONN) that the brick may have carried
-   * out. Their waits are cancelled already; a lock that was granted meanwhile is still held at the brick.
-   */
-  readonly onInDoubt?: (calls: readonly CallInDoubt[]) => void;
 }
 
 const retryMsFirst = 10;
@@ -85,7 +80,6 @@ export class BrickLink {
   /** When it was up last, or started; the wait for giveUpMs counts from here. */
   #lostAt = 0;
   #hasGivenUp = false;
-  #inDoubt: CallInDoubt[] = [];
   /** The brick did something for this session: losing it loses something. */
   #hasState = false;
   #isLeaving = false;
@@ -122,8 +116,8 @@ export class BrickLink {
 
   /**
    * Resolves with the first session.
-   * @throws Refusal ENOTCONN where the brick does not answer within giveUpMs, or what it refused `hello` with; the
-   *   link is closed then
+   * @throws Refusal ENOTCONN where the brick does not answer within giveUpMs, or what it refused `hello` with. The link
+   *   goes on trying even so; who does not want that abandons it
    */
   start(): Promise<void> {
     this.#started ??= new Promise((resolve, reject) => {
@@ -219,7 +213,7 @@ export class BrickLink {
     const body = { ...this.#options.hello, protocol: protocolVersion, incarnation: this.#incarnation };
     // Number 0 is the lane of hello alone: it is not one of the numbered requests, and never sent twice.
     this.#isGreeting = true;
-    this.#send(encodeRequest(0, this.#caller.acked, 'hello', body));
+    this.#send(encodeRequest(0, this.#caller.acked, [], 'hello', body));
   }
 
   /** Ends what belongs to the present connection or attempt. */
@@ -243,6 +237,7 @@ export class BrickLink {
       trace.warn('brick lost', { brick: this.#brick, reason });
       this.#setState('lost');
     }
+    if (this.#isLeaving || this.#isClosed) return;
     this.#waitToGiveUp();
     const failures = this.#failures;
     this.#failures += 1;
@@ -272,13 +267,9 @@ export class BrickLink {
     const refusal = this.#unreachable();
     this.#hasGivenUp = true;
     this.#giveUpTimer = undefined;
-    if (this.#starting) {
-      this.#settleStart(refusal);
-      this.abandon();
-      return;
-    }
+    this.#settleStart(refusal);
     this.#options.trace.warn('brick given up', { brick: this.#brick, reason: this.#lastReason });
-    this.#inDoubt.push(...this.#caller.refuseCalls(refusal));
+    this.#caller.refuseCalls(refusal);
   }
 
   // ---- what the brick says ------------------------------------------------------------------------------------------
@@ -340,7 +331,7 @@ export class BrickLink {
     if (session === 'new' && this.#hasState) {
       this.#loseState(new Refusal('EIO', `${this.#brick} does not know this client any more`));
     }
-    this.#goUp(session === 'resumed');
+    this.#goUp();
   }
 
   async #reclaim(connection: Connection): Promise<void> {
@@ -359,42 +350,24 @@ export class BrickLink {
       this.#lose(reason);
       return;
     }
-    if (this.#connection === connection) this.#goUp(false);
+    if (this.#connection === connection) this.#goUp();
   }
 
-  /** @param isSame the brick has all that this session ever sent to it */
-  #goUp(isSame: boolean): void {
-    const { clock, onInDoubt, trace } = this.#options;
-    const inDoubt = isSame ? this.#inDoubt : [];
-    this.#inDoubt = [];
+  #goUp(): void {
+    if (this.#isClosed) return;
+    const { clock, trace } = this.#options;
     this.#hasGivenUp = false;
     this.#stopGivingUp();
     this.#upAt = clock.now();
-    for (const { seq, op, body } of inDoubt) {
-      if (op === 'lock' && body.wait) this.#cancelWait(body.file, seq);
-    }
     this.#caller.resend(this.#send);
     trace.info('brick up', { brick: this.#brick, incarnation: this.#incarnation });
     this.#setState('up');
     this.#settleStart();
-    if (inDoubt.length > 0) onInDoubt?.(inDoubt);
-  }
-
-  /** A wait that was given up would else be granted one day, to nobody. */
-  #cancelWait(file: Request<'cancelLock'>['file'], seq: number): void {
-    const { trace } = this.#options;
-    this.#caller.call('cancelLock', { file, seq }).answer.catch((error: Error) => {
-      trace.warn('wait not cancelled', { brick: this.#brick, file, seq, reason: error.message });
-    });
   }
 
   #onHelloRefused(refusal: Refusal): void {
     const text = `${this.#brick} refuses this client: ${refusal.message}`;
-    if (this.#starting) {
-      this.#settleStart(new Refusal(refusal.code, text));
-      this.abandon();
-      return;
-    }
+    this.#settleStart(new Refusal(refusal.code, text));
     this.#options.trace.warn('hello refused', { brick: this.#brick, reason: refusal.message });
     this.#lose(text);
   }
@@ -407,7 +380,7 @@ export class BrickLink {
     if (this.#state === 'up') this.#lostAt = clock.now();
     this.#incarnation += 1;
     this.#loseState(new Refusal('EFENCED', `${this.#brick}: ${refusal.message}`));
-    this.#caller.restart();
+    if (this.#isClosed) return;
     this.#setState('fenced');
     this.#lose(refusal.message);
   }
@@ -415,7 +388,6 @@ export class BrickLink {
   /** The brick has nothing of this client any more. */
   #loseState(refusal: Refusal): void {
     this.#hasState = false;
-    this.#inDoubt = [];
     this.#options.onFenced?.();
     this.#caller.refuseCalls(refusal);
   }
@@ -452,6 +424,11 @@ export class BrickLink {
   get #brick(): string {
     const { address, hello } = this.#options;
     return typeof address === 'string' ? `${hello.brick} (${address})` : hello.brick;
+  }
+
+  /** Asked after a callback, which may have closed the link. */
+  get #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   #unreachable(): Refusal {
