@@ -410,12 +410,18 @@ export class BrickLink {
         return;
       }
       this.#hasHeard = false;
-      // Whatever the brick says is a sign of life; the answer itself is not looked at.
-      this.#caller.note('ping', {}, this.#send).answer.catch(() => undefined);
+      const connection = this.#connection;
       this.#pingTimer = clock.after(this.#answerMsMax(), () => {
+        // Whatever the brick says is a sign of life: the answer may be behind a megabyte of content.
         if (this.#hasHeard) this.#watch();
         else this.#lose(`it did not answer a ping within ${this.#answerMsMax()} ms`);
       });
+      const again = (): void => {
+        if (this.#connection !== connection) return;
+        this.#pingTimer?.stop();
+        this.#watch();
+      };
+      this.#caller.note('ping', {}, this.#send).answer.then(again, again);
     });
   }
 
