@@ -71,7 +71,7 @@ async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Pro
     volume,
     clock: systemClock,
     trace,
-    options: { attrTimeoutMs: place.volume.attrTimeoutMs },
+    options: { entryMs: place.volume.attrTimeoutMs, attributesMs: place.volume.attrTimeoutMs },
   });
   mount.start();
   writePidFile(pidFile, point);
