@@ -51,6 +51,8 @@ export class Session {
   graceTimer: Timer | undefined;
   /** Loaded from disk, or brought by a migration: the client has yet to say what it holds. */
   awaitsReclaim = false;
+  /** Known from before a restart of the brick: answers of that time may be on disk. */
+  survivedRestart = false;
   ended = false;
   /** Open handles by file. */
   readonly opens = new Map<FileId, number>();
@@ -67,12 +69,18 @@ export class Session {
     readonly pid: number,
   ) {}
 
+  /** False once the client said that it has the answer. */
+  keepsReply(seq: number): boolean {
+    return this.#replies.has(seq) || this.#working.has(seq);
+  }
+
   get isAlive(): boolean {
     return this.path !== undefined;
   }
 
   /** True where the request is new and must be carried out; otherwise it was answered here, or will be. */
-  admit(seq: number, acked: number): boolean {
+  admit({ seq, acked, alsoAcked }: { seq: number; acked: number; alsoAcked: readonly number[] }): boolean {
+    for (const one of alsoAcked) this.#replies.delete(one);
     while (this.#acked < acked) {
       this.#replies.delete(this.#acked);
       this.#acked += 1;
@@ -141,7 +149,10 @@ export class Sessions {
       if (record.fenced) this.#fenced.set(record.client, record.incarnation);
       else this.#reclaiming.add(this.expect(record));
     }
-    for (const session of this.#reclaiming) session.awaitsReclaim = true;
+    for (const session of this.#reclaiming) {
+      session.awaitsReclaim = true;
+      session.survivedRestart = true;
+    }
     if (this.#reclaiming.size === 0) this.#options.events.recovered();
   }
 

@@ -351,8 +351,11 @@ export const messages = {
   removeXattr: row(36, clients, { file: fileId, name: xattrName }, {}, { durable: true }),
   /** Counts one more open handle of this client; an inode without names lives while it has one. */
   open: row(37, clients, { file: fileId, truncate: flag }, { attributes }),
-  /** The last close of one open file: one open less, and all locks of `owners` on the file go. */
-  release: row(38, clients, { file: fileId, opens: count, owners: list(lkOwner) }, {}, { durable: true }),
+  /**
+   * The last close of one open file: its handle goes, and all locks of `owners` on the file. Not durable: handles are
+   * in memory, and a client that reclaims counts a handle until this was answered.
+   */
+  release: row(38, clients, { file: fileId, opens: count, owners: list(lkOwner) }, {}),
 
   // ---- content ----------------------------------------------------------------------------------------------------
   /** Short or empty at the end of the file. */

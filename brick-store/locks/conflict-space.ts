@@ -106,7 +106,7 @@ export class ConflictSpace {
     if (change.removed.length === 0) return;
     this.#reindex(owner, change);
     this.#breakWitnesses(owner, start, end);
-    this.owners.forgetIfIdle(owner);
+    this.owners.partIfIdle(owner);
   }
 
   /** Puts a waiter in its place; `settle` then finds what it waits for, or grants it. */
@@ -124,8 +124,7 @@ export class ConflictSpace {
       followers: new Set(),
     };
     this.waiters.set(ticket, waiter);
-    owner.waiters.add(waiter);
-    owner.book.waiting++;
+    owner.addWaiter(waiter);
     this.#queue[claim.type].insert(claim.start, claim.end, ticket, owner, waiter);
     this.#makeDue(waiter);
     return waiter;
@@ -136,7 +135,7 @@ export class ConflictSpace {
     this.#unlink(waiter);
     this.#leaveQueue(waiter);
     for (const follower of waiter.followers) this.#makeDue(follower);
-    this.owners.forgetIfIdle(waiter.owner);
+    this.owners.partIfIdle(waiter.owner);
   }
 
   /** From now on only holders stop this waiter. */
@@ -162,8 +161,8 @@ export class ConflictSpace {
   rebind(from: OwnerLocks, to: ClientId): { held: number; waiting: number } {
     const counts = { held: from.ranges.size, waiting: from.waiters.size };
     const known = this.owners.find(to, from.owner);
-    if (known === undefined) {
-      this.owners.move(from, to, counts.held, counts.waiting);
+    if (known === undefined || known.isIdle) {
+      this.owners.move(from, to);
       return counts;
     }
     const waiters = [...from.waiters];
@@ -207,13 +206,12 @@ export class ConflictSpace {
     const point = heldFrom > waiter.start ? heldFrom : waiter.start;
     const witness: Witness = { point, holder, waiter, left: undefined, right: undefined, height: 1 };
     waiter.witness = witness;
-    holder.witnesses.insert(witness);
+    holder.addWitness(witness);
   }
 
   #leaveQueue(waiter: Waiter): void {
     this.waiters.delete(waiter.ticket);
-    waiter.owner.waiters.delete(waiter);
-    waiter.owner.book.waiting--;
+    waiter.owner.dropWaiter(waiter);
     this.#queue[waiter.type].remove(waiter.start, waiter.ticket);
   }
 
@@ -223,7 +221,7 @@ export class ConflictSpace {
       waiter.behind.followers.delete(waiter);
       waiter.behind = undefined;
     } else if (waiter.witness !== undefined) {
-      waiter.witness.holder.witnesses.remove(waiter.witness);
+      waiter.witness.holder.dropWitness(waiter.witness);
       waiter.witness = undefined;
     } else this.#due.remove({ waiter } as Due);
   }
@@ -237,7 +235,7 @@ export class ConflictSpace {
 
   #breakWitnesses(owner: OwnerLocks, start: bigint, end: bigint, of?: LockType): void {
     const broken: Waiter[] = [];
-    collectWitnesses(owner.witnesses.root, start, end, broken);
+    collectWitnesses(owner.witnesses, start, end, broken);
     for (const waiter of broken) if (of === undefined || waiter.type === of) this.#makeDue(waiter);
   }
 

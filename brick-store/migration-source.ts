@@ -1,0 +1,550 @@
+/**
+ * The giving side of a move, and its only judge: what happens to one file from `prepare` to `tidied`.
+ *
+ * Decides when to copy again, when to freeze, and whether the move is committed; the one commit point is the durable
+ * REPLAY record (records/, kind redirect). It never asks the migrator for anything: a migrator that dies changes
+ * nothing. The steps are those of wire/migration-steps.ts; docs/MIGRATION.md tells what each crash does.
+ *
+ * Called by brick.ts: `start` for the `migrate` message, `touched` after every change of content.
+ */
+import type { Clock, Timer } from '../host/clock.js';
+import type { Trace } from '../host/trace.js';
+import { asRefusal, Refusal } from '../wire/errors.js';
+import type { BrickName, ClientId, Epoch, FileId, MigrationId } from '../wire/ids.js';
+import { chunkBytes } from '../wire/limits.js';
+import type { HeldLock, Moved, WaitingLock } from '../wire/lock-types.js';
+import type { Answer, MigrationReport, Op, Request } from '../wire/messages.js';
+import { assertSourceStep, type SourcePhase } from '../wire/migration-steps.js';
+import type { FileQueue } from './file-queue.js';
+import type { LockService } from './lock-service.js';
+import type { Store, StoreOp } from './store.js';
+
+/** The way to another brick. */
+export interface Peer {
+  call<O extends Op>(op: O, body: Request<O>): Promise<Answer<O>>;
+}
+
+/** What the source needs to know and change of a file; records and services stand behind it. */
+export interface FileToMove {
+  /** @throws Refusal where it is not here or cannot move */
+  epoch(file: FileId): Epoch;
+  size(file: FileId): number;
+  /** Stored chunks from `first` on, in order, at most `limit`. */
+  chunkIndexes(file: FileId, first: number, limit: number): Promise<readonly number[]>;
+  readChunk(file: FileId, index: number): Uint8Array | undefined;
+  /** The last part of the hand over, but for what belongs to the migration itself. */
+  describe(
+    file: FileId,
+  ): Promise<Omit<Request<'stageReady'>, 'migration' | 'file' | 'openers' | 'nextTicket'>>;
+  openers(file: FileId): Request<'stageReady'>['openers'];
+  /** The writes that turn the file into a REPLAY record, in one batch. */
+  commitOps(file: FileId, moved: Moved): readonly StoreOp[];
+  /** Tells sessions that have the file open or locked, and forgets their opens. */
+  movedAway(file: FileId, moved: Moved, lockers: readonly ClientId[]): void;
+  /** Removes what is left of the data and marks the REPLAY record so. */
+  tidy(file: FileId): Promise<void>;
+}
+
+interface Migration {
+  readonly id: MigrationId;
+  readonly file: FileId;
+  readonly target: BrickName;
+  readonly epoch: Epoch;
+  readonly freezeMs: number;
+  phase: SourcePhase;
+  reason: string;
+  bytesTotal: number;
+  bytesCopied: number;
+  rounds: number;
+  freezeUs: number;
+  holders: number;
+  waiters: number;
+  parked: number;
+  frozenAt: number;
+  dirty: Set<number>;
+  /** Chunks that became holes in ranges too long to list. */
+  cleared: { first: number; last: number } | undefined;
+  release: (() => void) | undefined;
+  timer: Timer | undefined;
+  /** True from the moment the REPLAY record is being written: it can no longer be cancelled. */
+  committing: boolean;
+}
+
+/** Chunks of one stageContent message: under one transfer. */
+const chunksPerMessage = 48;
+/** Messages on their way at once. */
+const messagesInFlightMax = 4;
+/** A round that leaves this little is followed by the freeze. */
+const dirtyChunksForFreeze = 32;
+/** From this round on, writers wait while more than `dirtyChunksThrottle` chunks are dirty: a file written without pause still moves. */
+const throttleFromRound = 3;
+const dirtyChunksThrottle = 128;
+const roundsMax = 12;
+/** A touched range longer than this is handled as a range. */
+const touchedChunksListed = 65_536;
+/** Locks and waiters of one stageLocks message. */
+const locksPerMessage = 4000;
+const reportsKept = 1000;
+
+export interface MigrationSourceOptions {
+  readonly brick: BrickName;
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly store: Store;
+  readonly queue: FileQueue;
+  readonly locks: LockService;
+  readonly files: FileToMove;
+  /** @throws Refusal EINVAL for a brick that is not in the volume */
+  readonly peer: (brick: BrickName) => Peer;
+}
+
+export class MigrationSource {
+  readonly #o: MigrationSourceOptions;
+  readonly #byFile = new Map<FileId, Migration>();
+  readonly #reports = new Map<MigrationId, Migration>();
+  readonly #tidying = new Map<FileId, Promise<void>>();
+  #closed = false;
+
+  constructor(options: MigrationSourceOptions) {
+    this.#o = options;
+  }
+
+  /** Resolves when the target has staged the file; the rest goes on by itself. */
+  async start(body: Request<'migrate'>): Promise<void> {
+    const { file, target } = body;
+    if (this.#reports.has(body.migration)) return;
+    const epoch = (this.#o.files.epoch(file) + 1) as Epoch;
+    if (target === this.#o.brick) throw new Refusal('EINVAL', `file ${file} is on ${target} already`);
+    const running = this.#byFile.get(file);
+    if (running !== undefined) {
+      throw new Refusal(
+        'EBUSY',
+        `file ${file} is being moved to ${running.target} (migration ${running.id})`,
+      );
+    }
+    const peer = this.#o.peer(target);
+    const migration = newMigration(body, epoch, this.#o.files.size(file));
+    this.#byFile.set(file, migration);
+    this.#keepReport(migration);
+    try {
+      await peer.call('stagePrepare', { migration: migration.id, file, source: this.#o.brick, epoch });
+    } catch (error) {
+      this.#abort(migration, `${target} could not stage the file: ${textOf(error)}`);
+      throw error;
+    }
+    this.#carryOn(migration, peer).catch((error: unknown) => {
+      if (migration.phase !== 'aborted' && isOver(migration.phase)) {
+        this.#o.trace.error('fault after a commit', { migration: migration.id, file, error: textOf(error) });
+      }
+      this.#abort(migration, textOf(error));
+    });
+  }
+
+  report(id: MigrationId): MigrationReport {
+    const migration = this.#reports.get(id);
+    if (migration === undefined) {
+      throw new Refusal(
+        'ENOENT',
+        `${this.#o.brick} knows no migration ${id}: it was aborted by a restart of the brick, or is old`,
+      );
+    }
+    return this.#reportOf(migration);
+  }
+
+  reports(): MigrationReport[] {
+    return [...this.#reports.values()].map((migration) => this.#reportOf(migration));
+  }
+
+  cancel(id: MigrationId): void {
+    const migration = this.#reports.get(id);
+    if (migration === undefined || isOver(migration.phase)) return;
+    if (migration.committing) throw new Refusal('EBUSY', `migration ${id} is committed and will be finished`);
+    this.#abort(migration, 'cancelled');
+  }
+
+  /** How it ended, for a target that asks. A migration that this brick does not know was aborted by its restart. */
+  outcome(id: MigrationId, moved: Moved | undefined): Answer<'migrationOutcome'>['outcome'] {
+    const migration = this.#reports.get(id);
+    if (migration === undefined) return moved?.migration === id ? 'committed' : 'aborted';
+    if (migration.phase === 'aborted') return 'aborted';
+    return migration.phase === 'committed' || migration.phase === 'opened' || migration.phase === 'tidied'
+      ? 'committed'
+      : 'running';
+  }
+
+  isMoving(file: FileId): boolean {
+    return this.#byFile.has(file);
+  }
+
+  /** Resolves when no data of an earlier stay of the file is left that a tidy still has to remove. */
+  async tidied(file: FileId): Promise<void> {
+    await this.#tidying.get(file);
+  }
+
+  /** After every change of content of any file. */
+  touched(file: FileId, first: number, last: number): void {
+    const migration = this.#byFile.get(file);
+    if (migration === undefined || (migration.phase !== 'copy' && migration.phase !== 'prepare')) return;
+    if (last - first > touchedChunksListed) {
+      const { cleared } = migration;
+      migration.cleared = cleared
+        ? { first: Math.min(first, cleared.first), last: Math.max(last, cleared.last) }
+        : { first, last };
+    } else {
+      for (let index = first; index <= last; index++) migration.dirty.add(index);
+    }
+    if (
+      migration.rounds >= throttleFromRound &&
+      migration.dirty.size > dirtyChunksThrottle &&
+      migration.release === undefined
+    ) {
+      // The writer that came too far ahead of the copy has its answer; the next one waits in the file's queue.
+      if (!this.#o.queue.isHeld(file)) this.#throttle(migration);
+    }
+  }
+
+  /** Holds back the writers of a file for as long as a freeze may last, so that the copy catches up with them. */
+  #throttle(migration: Migration): void {
+    migration.release = this.#o.queue.hold(migration.file);
+    migration.timer = this.#o.clock.after(migration.freezeMs, () => {
+      if (migration.phase === 'copy') this.#letGo(migration);
+    });
+  }
+
+  #letGo(migration: Migration): void {
+    const { release } = migration;
+    migration.release = undefined;
+    release?.();
+  }
+
+  /** A REPLAY record found at start whose data is still here: the target is told again, then the data goes. */
+  resumeCommitted(file: FileId, moved: Moved): void {
+    const work = this.#openAtTarget(file, moved.target, moved.migration).then(() => this.#o.files.tidy(file));
+    this.#trackTidy(file, work);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const migration of this.#byFile.values()) migration.timer?.stop();
+  }
+
+  async #carryOn(migration: Migration, peer: Peer): Promise<void> {
+    this.#step(migration, 'copy');
+    await this.#copyAll(migration, peer);
+    while (migration.dirty.size > dirtyChunksForFreeze && migration.rounds < roundsMax) {
+      await this.#copyDirty(migration, peer);
+      this.#endThrottle(migration);
+    }
+    await this.#freeze(migration);
+    await this.#handOver(migration, peer);
+  }
+
+  /** First round: every stored chunk. */
+  async #copyAll(migration: Migration, peer: Peer): Promise<void> {
+    const { file } = migration;
+    let from = 0;
+    const window = new SendWindow();
+    for (;;) {
+      const indexes = await this.#o.files.chunkIndexes(file, from, chunksPerMessage);
+      this.#assertRunning(migration);
+      if (indexes.length === 0) break;
+      from = indexes[indexes.length - 1]! + 1;
+      await window.send(this.#sendChunks(migration, peer, indexes));
+      this.#assertRunning(migration);
+    }
+    await window.finish();
+    this.#assertRunning(migration);
+    migration.rounds = 1;
+  }
+
+  async #copyDirty(migration: Migration, peer: Peer): Promise<void> {
+    const { cleared } = migration;
+    const dirty = [...migration.dirty].sort((a, b) => a - b);
+    migration.dirty.clear();
+    migration.cleared = undefined;
+    if (cleared !== undefined) {
+      const { id, file } = migration;
+      await peer.call('stageContent', { migration: id, file, clear: cleared, chunks: [] });
+      this.#assertRunning(migration);
+      let from = cleared.first;
+      for (;;) {
+        const indexes = (await this.#o.files.chunkIndexes(file, from, chunksPerMessage)).filter(
+          (i) => i <= cleared.last,
+        );
+        if (indexes.length === 0) break;
+        from = indexes[indexes.length - 1]! + 1;
+        await this.#sendChunks(migration, peer, indexes);
+        this.#assertRunning(migration);
+      }
+    }
+    const window = new SendWindow();
+    for (let at = 0; at < dirty.length; at += chunksPerMessage) {
+      await window.send(this.#sendChunks(migration, peer, dirty.slice(at, at + chunksPerMessage)));
+      this.#assertRunning(migration);
+    }
+    await window.finish();
+    this.#assertRunning(migration);
+    migration.rounds += 1;
+  }
+
+  async #sendChunks(migration: Migration, peer: Peer, indexes: readonly number[]): Promise<void> {
+    const { id, file } = migration;
+    const chunks = indexes.map((index) => ({ index, data: this.#o.files.readChunk(file, index) }));
+    await peer.call('stageContent', { migration: id, file, clear: undefined, chunks });
+    migration.bytesCopied += chunks.length * chunkBytes;
+  }
+
+  /** Meta-lock: from here on everything that changes the file, its locks or its writes waits in the file's queue. */
+  async #freeze(migration: Migration): Promise<void> {
+    const { file } = migration;
+    this.#assertRunning(migration);
+    if (migration.release === undefined) {
+      await this.#o.queue.run(file, () => {
+        if (migration.phase === 'copy') migration.release = this.#o.queue.hold(file);
+      });
+    }
+    this.#assertRunning(migration);
+    this.#step(migration, 'freeze');
+    migration.frozenAt = this.#o.clock.now();
+    migration.timer?.stop();
+    migration.timer = this.#o.clock.after(migration.freezeMs, () => {
+      if (migration.committing || isOver(migration.phase)) return;
+      this.#abort(migration, `the freeze was not over within ${migration.freezeMs} ms`);
+    });
+    // What the target is about to get must not be taken back here by a failing disk.
+    await this.#o.store.flush();
+    this.#assertRunning(migration);
+  }
+
+  async #handOver(migration: Migration, peer: Peer): Promise<void> {
+    const { id, file, target, epoch } = migration;
+    while (migration.dirty.size > 0 || migration.cleared !== undefined)
+      await this.#copyDirty(migration, peer);
+    this.#step(migration, 'handover');
+    const snapshot = this.#o.locks.snapshot(file);
+    migration.holders = snapshot.held.length;
+    migration.waiters = snapshot.waiting.length;
+    await this.#sendLocks(migration, peer, snapshot.held, snapshot.waiting);
+    const description = await this.#o.files.describe(file);
+    this.#assertRunning(migration);
+    await peer.call('stageReady', {
+      ...description,
+      attributes: { ...description.attributes, epoch },
+      migration: id,
+      file,
+      openers: this.#o.files.openers(file),
+      nextTicket: snapshot.nextTicket,
+    });
+    this.#assertRunning(migration);
+    await this.#commit(migration, { target, epoch, migration: id });
+  }
+
+  async #sendLocks(
+    migration: Migration,
+    peer: Peer,
+    held: readonly HeldLock[],
+    waiting: readonly WaitingLock[],
+  ): Promise<void> {
+    const { id, file } = migration;
+    const parts = new Map<ClientId, { held: HeldLock[]; waiting: WaitingLock[] }>();
+    const partOf = (client: ClientId): { held: HeldLock[]; waiting: WaitingLock[] } => {
+      let part = parts.get(client);
+      if (part === undefined) {
+        part = { held: [], waiting: [] };
+        parts.set(client, part);
+      }
+      return part;
+    };
+    for (const lock of held) partOf(lock.client).held.push(lock);
+    for (const lock of waiting) partOf(lock.client).waiting.push(lock);
+    const window = new SendWindow();
+    for (const part of parts.values()) {
+      for (let at = 0; at < part.held.length; at += locksPerMessage) {
+        const some = part.held.slice(at, at + locksPerMessage);
+        await window.send(peer.call('stageLocks', { migration: id, file, held: some, waiting: [] }));
+        this.#assertRunning(migration);
+      }
+      for (let at = 0; at < part.waiting.length; at += locksPerMessage) {
+        const some = part.waiting.slice(at, at + locksPerMessage);
+        await window.send(peer.call('stageLocks', { migration: id, file, held: [], waiting: some }));
+        this.#assertRunning(migration);
+      }
+    }
+    await window.finish();
+    this.#assertRunning(migration);
+  }
+
+  /** The REPLAY record decides. Then meta-unlock: whoever waited here is told where the file went. */
+  async #commit(migration: Migration, moved: Moved): Promise<void> {
+    const { file } = migration;
+    migration.committing = true;
+    try {
+      await this.#o.store.write(this.#o.files.commitOps(file, moved), { sync: true });
+    } catch (error) {
+      migration.committing = false;
+      throw error;
+    }
+    this.#step(migration, 'committed');
+    migration.timer?.stop();
+    migration.parked = this.#o.queue.waitingCount(file);
+    const lockers = this.#o.locks.moveAway(file, moved);
+    this.#o.files.movedAway(file, moved, lockers);
+    this.#byFile.delete(file);
+    this.#unfreeze(migration);
+    this.#o.trace.info('migration committed', { ...this.#reportOf(migration) });
+    const opened = this.#openAtTarget(file, moved.target, moved.migration).then(() => {
+      this.#step(migration, 'opened');
+      return this.#o.files.tidy(file);
+    });
+    this.#trackTidy(
+      file,
+      opened.then(() => this.#step(migration, 'tidied')),
+    );
+  }
+
+  /** Tells the target to open until it says that it did; it also opens by itself when a client comes first. */
+  async #openAtTarget(file: FileId, target: BrickName, migration: MigrationId): Promise<void> {
+    for (let waitMs = 20; !this.#closed; waitMs = Math.min(waitMs * 2, 1000)) {
+      try {
+        await this.#o.peer(target).call('stageOpen', { migration, file });
+        return;
+      } catch (error) {
+        this.#o.trace.warn('target did not open yet', { file, target, migration, error: textOf(error) });
+      }
+      await this.#o.clock.sleep(waitMs);
+    }
+    throw new Refusal('EIO', 'the brick is stopping');
+  }
+
+  #trackTidy(file: FileId, work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => {
+        if (!this.#closed) this.#o.trace.error('moved file not tidied', { file, error: textOf(error) });
+      })
+      .finally(() => {
+        if (this.#tidying.get(file) === tracked) this.#tidying.delete(file);
+      });
+    this.#tidying.set(file, tracked);
+  }
+
+  #abort(migration: Migration, reason: string): void {
+    if (isOver(migration.phase)) return;
+    this.#step(migration, 'aborted');
+    migration.reason = reason;
+    migration.timer?.stop();
+    migration.parked = this.#o.queue.waitingCount(migration.file);
+    if (this.#byFile.get(migration.file) === migration) this.#byFile.delete(migration.file);
+    this.#unfreeze(migration);
+    this.#o.trace.warn('migration aborted', { ...this.#reportOf(migration) });
+    const { id, file, target } = migration;
+    Promise.resolve()
+      .then(() => this.#o.peer(target).call('stageAbort', { migration: id, file }))
+      .catch((error: unknown) => {
+        // The target asks by itself sooner or later.
+        this.#o.trace.debug('target not told of an abort', { target, migration: id, error: textOf(error) });
+      });
+  }
+
+  #unfreeze(migration: Migration): void {
+    if (migration.frozenAt > 0)
+      migration.freezeUs = Math.round((this.#o.clock.now() - migration.frozenAt) * 1000);
+    this.#letGo(migration);
+  }
+
+  #endThrottle(migration: Migration): void {
+    if (migration.phase !== 'copy' || migration.release === undefined) return;
+    // With little left the hold is kept: it becomes the freeze.
+    if (migration.dirty.size <= dirtyChunksForFreeze) return;
+    migration.timer?.stop();
+    this.#letGo(migration);
+  }
+
+  #assertRunning(migration: Migration): void {
+    if (this.#closed) throw new Refusal('EIO', 'the brick is stopping');
+    if (isOver(migration.phase)) throw new Refusal('EINTR', migration.reason);
+  }
+
+  #step(migration: Migration, to: SourcePhase): void {
+    assertSourceStep(migration.phase, to);
+    migration.phase = to;
+    if (this.#o.trace.isDebug)
+      this.#o.trace.debug('migration step', { migration: migration.id, file: migration.file, to });
+  }
+
+  #keepReport(migration: Migration): void {
+    this.#reports.set(migration.id, migration);
+    if (this.#reports.size <= reportsKept) return;
+    for (const [id, old] of this.#reports) {
+      if (!isOver(old.phase)) continue;
+      this.#reports.delete(id);
+      return;
+    }
+  }
+
+  #reportOf(m: Migration): MigrationReport {
+    return {
+      migration: m.id,
+      file: m.file,
+      source: this.#o.brick,
+      target: m.target,
+      epoch: m.epoch,
+      phase: m.phase,
+      reason: m.reason,
+      bytesTotal: m.bytesTotal,
+      bytesCopied: m.bytesCopied,
+      rounds: m.rounds,
+      dirtyBytes: m.dirty.size * chunkBytes,
+      freezeUs: m.freezeUs,
+      holders: m.holders,
+      waiters: m.waiters,
+      parked: m.parked,
+    };
+  }
+}
+
+/** Keeps a few messages on their way, in order, and brings the first failure home. */
+class SendWindow {
+  #inFlight: Promise<unknown>[] = [];
+
+  async send(message: Promise<unknown>): Promise<void> {
+    // A failure is met when its turn comes; until then it must not count as unhandled.
+    message.catch(() => undefined);
+    this.#inFlight.push(message);
+    if (this.#inFlight.length >= messagesInFlightMax) await this.#inFlight.shift();
+  }
+
+  async finish(): Promise<void> {
+    for (const message of this.#inFlight) await message;
+    this.#inFlight = [];
+  }
+}
+
+const isOver = (phase: SourcePhase): boolean =>
+  phase === 'aborted' || phase === 'tidied' || phase === 'opened' || phase === 'committed';
+
+const textOf = (error: unknown): string => asRefusal(error)?.message ?? String(error);
+
+function newMigration(body: Request<'migrate'>, epoch: Epoch, bytesTotal: number): Migration {
+  return {
+    id: body.migration,
+    file: body.file,
+    target: body.target,
+    epoch,
+    freezeMs: body.freezeMs,
+    phase: 'prepare',
+    reason: '',
+    bytesTotal,
+    bytesCopied: 0,
+    rounds: 0,
+    freezeUs: 0,
+    holders: 0,
+    waiters: 0,
+    parked: 0,
+    frozenAt: 0,
+    dirty: new Set(),
+    cleared: undefined,
+    release: undefined,
+    timer: undefined,
+    committing: false,
+  };
+}

@@ -1,0 +1,384 @@
+/**
+ * The taking side of a move: keeps a stage of the file that nobody can see, and opens it when the source has
+ * committed: at the source's word, or when a client comes for the file (the target then asks the source).
+ *
+ * Chunks are stored under the file's own keys from the start: without an inode record they are invisible, and opening
+ * needs no copy. Locks arrive per client and are durable (records/, kind handover) until that client has spoken to
+ * this brick about the file; so a restart in between loses none of them.
+ *
+ * It never decides the outcome: only the source's REPLAY record does.
+ */
+import type { Clock, Timer } from '../host/clock.js';
+import type { Trace } from '../host/trace.js';
+import { asRefusal, Refusal } from '../wire/errors.js';
+import type { BrickName, ClientId, FileId, MigrationId } from '../wire/ids.js';
+import type { HeldLock, WaitingLock } from '../wire/lock-types.js';
+import type { Request } from '../wire/messages.js';
+import { assertTargetStep, type TargetPhase } from '../wire/migration-steps.js';
+import type { FileQueue } from './file-queue.js';
+import type { LockService } from './lock-service.js';
+import type { Peer } from './migration-source.js';
+import type { Store, StoreOp } from './store.js';
+
+export type StageDescription = Omit<Request<'stageReady'>, 'migration' | 'file'>;
+
+/** What of a stage is on disk. `ready` is set once all of it is there. */
+export interface StageRecord {
+  readonly migration: MigrationId;
+  readonly file: FileId;
+  readonly source: BrickName;
+  readonly epoch: number;
+  readonly ready: StageDescription | undefined;
+}
+
+export interface HandoverPart {
+  readonly file: FileId;
+  readonly client: ClientId;
+  readonly part: number;
+  readonly held: readonly HeldLock[];
+  readonly waiting: readonly WaitingLock[];
+}
+
+/** Records and sessions of this brick, as a stage needs them. */
+export interface StageStore {
+  isHere(file: FileId): boolean;
+  stageOps(record: StageRecord): readonly StoreOp[];
+  chunkOps(
+    file: FileId,
+    clear: { first: number; last: number } | undefined,
+    chunks: Request<'stageContent'>['chunks'],
+  ): Promise<readonly StoreOp[]>;
+  handoverOps(part: HandoverPart): readonly StoreOp[];
+  dropHandoverOps(file: FileId, client: ClientId, parts: number): readonly StoreOp[];
+  /** The writes that make the stage a file of this brick. */
+  installOps(record: StageRecord & { readonly ready: StageDescription }): readonly StoreOp[];
+  /** Removes chunks, hand-over records and the stage record, when nothing of the file is to stay. */
+  dropStage(record: StageRecord): Promise<void>;
+  /** Makes sure that the client has a session (false: it is fenced), and sets its opens of the file. Repeatable. */
+  adoptClient(client: ClientId, file: FileId, opens: number): Promise<boolean>;
+}
+
+interface Stage {
+  record: StageRecord;
+  phase: TargetPhase;
+  /** Parts stored of each client. */
+  readonly parts: Map<ClientId, number>;
+  readonly held: HeldLock[];
+  readonly waiting: WaitingLock[];
+  opening: Promise<void> | undefined;
+  timer: Timer | undefined;
+}
+
+/** A stage that hears nothing asks its source how things stand. */
+const askEveryMs = 2000;
+/** A client or a restarted source is waiting for the answer. */
+const askAgainMs = 20;
+
+export interface MigrationTargetOptions {
+  readonly clock: Clock;
+  readonly trace: Trace;
+  readonly store: Store;
+  readonly queue: FileQueue;
+  readonly locks: LockService;
+  readonly stages: StageStore;
+  readonly peer: (brick: BrickName) => Peer;
+  /** Resolves when no data of an earlier stay of the file here is still being removed. */
+  readonly tidied: (file: FileId) => Promise<void>;
+}
+
+export class MigrationTarget {
+  readonly #o: MigrationTargetOptions;
+  readonly #stages = new Map<FileId, Stage>();
+  readonly #dropping = new Map<FileId, Promise<void>>();
+  /** Clients whose moved locks are still on disk, by file, with the number of parts. */
+  readonly #unconfirmed = new Map<FileId, Map<ClientId, number>>();
+  #closed = false;
+
+  constructor(options: MigrationTargetOptions) {
+    this.#o = options;
+  }
+
+  /** After a restart. Unready stages go (their source has aborted them, or will); ready ones ask. */
+  load(stages: readonly StageRecord[], handovers: readonly HandoverPart[]): void {
+    for (const record of stages) {
+      const stage = newStage(record);
+      this.#stages.set(record.file, stage);
+      if (record.ready === undefined) {
+        this.#drop(stage, 'the brick restarted before all of it had arrived').catch((error: unknown) => {
+          this.#o.trace.error('stage not removed', { file: record.file, error: textOf(error) });
+        });
+      } else {
+        stage.phase = 'ready';
+        this.#askInBackground(stage);
+      }
+    }
+    for (const part of handovers) {
+      const stage = this.#stages.get(part.file);
+      if (stage !== undefined && stage.phase === 'ready') {
+        stage.parts.set(part.client, part.part + 1);
+        stage.held.push(...part.held);
+        stage.waiting.push(...part.waiting);
+      } else if (this.#o.stages.isHere(part.file)) {
+        this.#noteUnconfirmed(part.file, part.client, part.part + 1);
+        this.#o.locks.add(part.file, part.held, part.waiting);
+      }
+    }
+  }
+
+  async prepare(body: Request<'stagePrepare'>): Promise<void> {
+    const { file } = body;
+    await this.#o.tidied(file);
+    await this.#dropping.get(file);
+    const old = this.#stages.get(file);
+    if (old !== undefined) {
+      if (old.record.migration === body.migration) return;
+      await this.#replace(old);
+    }
+    if (this.#o.stages.isHere(file)) throw new Refusal('EEXIST', `file ${file} is here already`);
+    const stage = newStage({ ...body, ready: undefined });
+    this.#stages.set(file, stage);
+    this.#watch(stage);
+    await this.#o.store.write(this.#o.stages.stageOps(stage.record));
+  }
+
+  async content(body: Request<'stageContent'>): Promise<void> {
+    const stage = this.#staged(body);
+    const ops = await this.#o.stages.chunkOps(body.file, body.clear, body.chunks);
+    if (stage.phase !== 'staged') throw this.#unknown(body.migration);
+    await this.#o.store.write(ops);
+  }
+
+  async locks(body: Request<'stageLocks'>): Promise<void> {
+    const stage = this.#staged(body);
+    const client = (body.held[0] ?? body.waiting[0])?.client;
+    if (client === undefined) return;
+    const part = stage.parts.get(client) ?? 0;
+    stage.parts.set(client, part + 1);
+    stage.held.push(...body.held);
+    stage.waiting.push(...body.waiting);
+    const { held, waiting } = body;
+    await this.#o.store.write(this.#o.stages.handoverOps({ file: body.file, client, part, held, waiting }));
+  }
+
+  async ready(body: Request<'stageReady'>): Promise<void> {
+    const stage = this.#staged(body);
+    const { migration: _migration, file: _file, ...ready } = body;
+    stage.record = { ...stage.record, ready };
+    await this.#o.store.write(this.#o.stages.stageOps(stage.record), { sync: true });
+    if (this.#stages.get(body.file) !== stage) throw this.#unknown(body.migration);
+    this.#step(stage, 'ready');
+  }
+
+  /** The source committed. Answered when the file is durable and served here. */
+  async open(migration: MigrationId, file: FileId): Promise<void> {
+    const stage = this.#stages.get(file);
+    if (stage === undefined || stage.record.migration !== migration) {
+      if (this.#o.stages.isHere(file)) return;
+      throw this.#unknown(migration);
+    }
+    if (stage.phase !== 'ready') throw this.#unknown(migration);
+    await this.#open(stage);
+  }
+
+  async abort(migration: MigrationId, file: FileId): Promise<void> {
+    const stage = this.#stages.get(file);
+    if (stage === undefined || stage.record.migration !== migration || stage.opening !== undefined) return;
+    await this.#drop(stage, 'the source aborted');
+  }
+
+  /**
+   * A request came for a file that is not here. True where there was a stage of it whose outcome is now settled, so
+   * that the request should look again.
+   */
+  async resolve(file: FileId): Promise<boolean> {
+    const stage = this.#stages.get(file);
+    if (stage === undefined || stage.phase !== 'ready') return false;
+    for (;;) {
+      if (this.#stages.get(file) !== stage || this.#closed) return true;
+      const settled = await this.#ask(stage);
+      if (settled) return true;
+      await this.#o.clock.sleep(askAgainMs);
+    }
+  }
+
+  isStaged(file: FileId): boolean {
+    return this.#stages.has(file);
+  }
+
+  /** True where the client's moved locks still lie on disk: `confirm` must come before its first request. */
+  needsConfirm(client: ClientId, file: FileId): boolean {
+    return this.#unconfirmed.size > 0 && (this.#unconfirmed.get(file)?.has(client) ?? false);
+  }
+
+  /** The client speaks of the file here, so from now on it reclaims for itself. Durable when it resolves. */
+  async confirm(client: ClientId, file: FileId): Promise<void> {
+    const clients = this.#unconfirmed.get(file);
+    const parts = clients?.get(client);
+    if (clients === undefined || parts === undefined) return;
+    await this.#o.store.write(this.#o.stages.dropHandoverOps(file, client, parts));
+    clients.delete(client);
+    if (clients.size === 0) this.#unconfirmed.delete(file);
+  }
+
+  /** The client's session ended, or the file went on to another brick: nothing of it needs to be kept. */
+  forgetClient(client: ClientId): void {
+    for (const [file, clients] of this.#unconfirmed) {
+      if (clients.has(client)) this.#forget(file, client, clients);
+    }
+  }
+
+  forgetFile(file: FileId): void {
+    const clients = this.#unconfirmed.get(file);
+    for (const client of clients?.keys() ?? []) this.#forget(file, client, clients!);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const stage of this.#stages.values()) stage.timer?.stop();
+  }
+
+  #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
+    const ops = this.#o.stages.dropHandoverOps(file, client, clients.get(client) ?? 0);
+    clients.delete(client);
+    if (clients.size === 0) this.#unconfirmed.delete(file);
+    this.#o.store.write(ops).catch((error: unknown) => {
+      this.#o.trace.warn('hand-over record not removed', { file, client, error: textOf(error) });
+    });
+  }
+
+  #noteUnconfirmed(file: FileId, client: ClientId, parts: number): void {
+    let clients = this.#unconfirmed.get(file);
+    if (clients === undefined) {
+      clients = new Map();
+      this.#unconfirmed.set(file, clients);
+    }
+    clients.set(client, Math.max(parts, clients.get(client) ?? 0));
+  }
+
+  #open(stage: Stage): Promise<void> {
+    stage.opening ??= this.#install(stage).finally(() => {
+      stage.opening = undefined;
+    });
+    return stage.opening;
+  }
+
+  /** Until the locks are in the table, whatever would change them waits in the file's queue. */
+  async #install(stage: Stage): Promise<void> {
+    const { file } = stage.record;
+    const ready = stage.record.ready!;
+    const opensOf = new Map(ready.openers.map((opener) => [opener.client, opener.opens]));
+    for (const client of stage.parts.keys()) if (!opensOf.has(client)) opensOf.set(client, 0);
+    const fenced = new Set<ClientId>();
+    for (const [client, opens] of opensOf) {
+      if (!(await this.#o.stages.adoptClient(client, file, opens))) fenced.add(client);
+    }
+    const release = this.#o.queue.hold(file);
+    try {
+      await this.#o.store.write(this.#o.stages.installOps({ ...stage.record, ready }), { sync: true });
+      this.#step(stage, 'open');
+      stage.timer?.stop();
+      this.#stages.delete(file);
+      for (const [client, parts] of stage.parts) this.#noteUnconfirmed(file, client, parts);
+      this.#o.locks.add(
+        file,
+        stage.held.filter((lock) => !fenced.has(lock.client)),
+        stage.waiting.filter((lock) => !fenced.has(lock.client)),
+      );
+      this.#o.locks.settle(file, ready.nextTicket);
+      for (const client of fenced) this.forgetClient(client);
+    } finally {
+      release();
+    }
+    this.#o.trace.info('migration opened', {
+      migration: stage.record.migration,
+      file,
+      holders: stage.held.length,
+      waiters: stage.waiting.length,
+    });
+  }
+
+  /** An earlier stage of the same file that its source never finished here. */
+  async #replace(old: Stage): Promise<void> {
+    if (old.phase === 'ready') {
+      while (this.#stages.get(old.record.file) === old && !(await this.#ask(old))) {
+        await this.#o.clock.sleep(askAgainMs);
+      }
+      return;
+    }
+    await this.#drop(old, 'another migration of the file began');
+  }
+
+  /** True when the stage is open or gone. */
+  async #ask(stage: Stage): Promise<boolean> {
+    if (stage.opening !== undefined) {
+      await stage.opening;
+      return true;
+    }
+    const { migration, file, source } = stage.record;
+    const { outcome } = await this.#o.peer(source).call('migrationOutcome', { migration, file });
+    if (this.#stages.get(file) !== stage) return true;
+    if (outcome === 'committed' && stage.phase === 'ready') await this.#open(stage);
+    else if (outcome === 'aborted') await this.#drop(stage, 'the source says that it was aborted');
+    return outcome !== 'running';
+  }
+
+  #watch(stage: Stage): void {
+    stage.timer?.stop();
+    stage.timer = this.#o.clock.after(askEveryMs, () => this.#askInBackground(stage));
+  }
+
+  #askInBackground(stage: Stage): void {
+    if (this.#closed || this.#stages.get(stage.record.file) !== stage) return;
+    this.#ask(stage)
+      .catch((error: unknown) => {
+        const { migration, source } = stage.record;
+        this.#o.trace.warn('source not asked', { migration, source, error: textOf(error) });
+      })
+      .finally(() => {
+        if (!this.#closed && this.#stages.get(stage.record.file) === stage) this.#watch(stage);
+      });
+  }
+
+  async #drop(stage: Stage, reason: string): Promise<void> {
+    const { file, migration } = stage.record;
+    this.#step(stage, 'dropped');
+    stage.timer?.stop();
+    this.#stages.delete(file);
+    this.#o.trace.info('stage dropped', { migration, file, reason });
+    const work = this.#o.stages.dropStage(stage.record).finally(() => this.#dropping.delete(file));
+    this.#dropping.set(file, work);
+    await work;
+  }
+
+  #staged(body: { migration: MigrationId; file: FileId }): Stage {
+    const stage = this.#stages.get(body.file);
+    if (stage === undefined || stage.record.migration !== body.migration || stage.phase !== 'staged') {
+      throw this.#unknown(body.migration);
+    }
+    return stage;
+  }
+
+  #unknown(migration: MigrationId): Refusal {
+    return new Refusal(
+      'ESTALE',
+      `there is no stage of migration ${migration} here: it was aborted, or the brick restarted`,
+    );
+  }
+
+  #step(stage: Stage, to: TargetPhase): void {
+    assertTargetStep(stage.phase, to);
+    stage.phase = to;
+  }
+}
+
+const newStage = (record: StageRecord): Stage => ({
+  record,
+  phase: 'staged',
+  parts: new Map(),
+  held: [],
+  waiting: [],
+  opening: undefined,
+  timer: undefined,
+});
+
+const textOf = (error: unknown): string => asRefusal(error)?.message ?? String(error);

@@ -1,0 +1,39 @@
+/** Moves: the migrator's requests to a source, and what source and target say to each other. */
+import type { BrickContext } from '../brick-context.js';
+import { type Handlers, nothing } from '../handlers.js';
+
+export function migrationRoutes(
+  context: BrickContext,
+): Pick<
+  Handlers,
+  | 'migrate'
+  | 'migrationStatus'
+  | 'migrationCancel'
+  | 'stagePrepare'
+  | 'stageContent'
+  | 'stageLocks'
+  | 'stageReady'
+  | 'stageOpen'
+  | 'stageAbort'
+  | 'migrationOutcome'
+> {
+  const { source, target, state } = context.parts;
+  const done = (work: Promise<void>): Promise<typeof nothing> => work.then(() => nothing);
+  return {
+    migrate: (_session, body) => context.reading(body.file, () => done(source.start(body))),
+    migrationStatus: (_session, body) => ({ report: source.report(body.migration) }),
+    migrationCancel: (_session, body) => {
+      source.cancel(body.migration);
+      return nothing;
+    },
+    stagePrepare: (_session, body) => done(target.prepare(body)),
+    stageContent: (_session, body) => done(target.content(body)),
+    stageLocks: (_session, body) => done(target.locks(body)),
+    stageReady: (_session, body) => done(target.ready(body)),
+    stageOpen: (_session, body) => done(target.open(body.migration, body.file)),
+    stageAbort: (_session, body) => done(target.abort(body.migration, body.file)),
+    migrationOutcome: (_session, body) => ({
+      outcome: source.outcome(body.migration, state.redirect(body.file)),
+    }),
+  };
+}

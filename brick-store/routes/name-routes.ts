@@ -1,0 +1,89 @@
+/**
+ * Names. They are decided at once, in the order of arrival: what they need to see is in the store's records. Where an
+ * inode that is here gains or loses a name, the file's queue is passed first, since a frozen file must not change.
+ */
+import type { Request } from '../../wire/messages.js';
+import type { BrickContext } from '../brick-context.js';
+import type { Handlers } from '../handlers.js';
+import type { Session } from '../sessions.js';
+
+export function nameRoutes(
+  context: BrickContext,
+): Pick<
+  Handlers,
+  | 'lookup'
+  | 'create'
+  | 'makeDirectory'
+  | 'removeDirectory'
+  | 'putEntry'
+  | 'removeEntry'
+  | 'renameEntry'
+  | 'addName'
+  | 'dropName'
+  | 'listDirectory'
+  | 'readLayout'
+> {
+  const { queue, state } = context.parts;
+  const { names } = state;
+
+  const create = (session: Session, body: Request<'create'>, seq: number) => {
+    const plan = names.create(body);
+    const { file } = plan.answer.entry;
+    const counts = body.open && plan.answer.attributes !== undefined;
+    if (counts) state.addOpens(session, file, 1);
+    const written = context.commit(session, seq, 'create', plan);
+    if (counts) written.catch(() => state.addOpens(session, file, -1));
+    return written;
+  };
+
+  const rename = (
+    session: Session,
+    body: Request<'renameEntry'>,
+    seq: number,
+  ): ReturnType<Handlers['renameEntry']> => {
+    const replaced = state.entryOf(body.newParent, body.newName)?.file;
+    const run = (): ReturnType<Handlers['renameEntry']> => {
+      // While this waited, another rename may have put another file at the new name.
+      if (state.entryOf(body.newParent, body.newName)?.file !== replaced) return rename(session, body, seq);
+      const plan = names.renameEntry(body);
+      return context.commit(session, seq, 'renameEntry', plan).then((answer) => {
+        if (answer.linkDropped && answer.replaced !== undefined) context.deleteIfUnused(answer.replaced.file);
+        return answer;
+      });
+    };
+    return queue.run(body.file, () => (replaced === undefined ? run() : queue.run(replaced, run)));
+  };
+
+  return {
+    lookup: (_session, body) => names.lookup(body),
+    create: (session, body, seq) => {
+      const existing = state.entryOf(body.parent, body.name)?.file;
+      // Opening what exists counts a handle of it, which a freeze must not miss.
+      return existing === undefined
+        ? create(session, body, seq)
+        : queue.run(existing, () => create(session, body, seq));
+    },
+    makeDirectory: (session, body, seq) =>
+      context.commit(session, seq, 'makeDirectory', names.makeDirectory(body)),
+    removeDirectory: (session, body, seq) =>
+      context.commit(session, seq, 'removeDirectory', names.removeDirectory(body)),
+    putEntry: (session, body, seq) => context.commit(session, seq, 'putEntry', names.putEntry(body)),
+    removeEntry: (session, body, seq) =>
+      queue.run(body.file, () =>
+        context.commit(session, seq, 'removeEntry', names.removeEntry(body)).then((answer) => {
+          if (answer.linkDropped) context.deleteIfUnused(body.file);
+          return answer;
+        }),
+      ),
+    renameEntry: rename,
+    addName: (session, body, seq) =>
+      context.change(session, seq, 'addName', body.file, () => names.addName(body)),
+    dropName: async (session, body, seq) => {
+      const answer = await context.change(session, seq, 'dropName', body.file, () => names.dropName(body));
+      if (answer.nlink === 0) context.deleteIfUnused(body.file);
+      return answer;
+    },
+    listDirectory: (_session, body) => names.listDirectory(body),
+    readLayout: (_session, body) => names.readLayout(body),
+  };
+}
