@@ -3,8 +3,10 @@ import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { openLevelStore } from '../brick-store/level-store.js';
 import { runBrick } from '../brick-store/server.js';
+import { plainLayout } from '../dht/layout.js';
 import { systemClock } from '../host/clock.js';
 import { systemRandom } from '../host/random.js';
+import { rootFileId } from '../wire/ids.js';
 import { SocketNetwork } from '../wire/socket-network.js';
 import { logLevel, openTrace } from './log.js';
 import { removePidFile, writePidFile } from './pid-file.js';
@@ -25,6 +27,10 @@ async function brick(options: { volume: string; name: string }): Promise<void> {
       name: entry.name,
       address: entry.address,
       graceMs: volume.graceMs,
+      rootLayout: plainLayout(
+        rootFileId,
+        volume.bricks.map(({ name }) => name),
+      ),
       bricks: new Map(volume.bricks.map(({ name, address }) => [name, address])),
       host: hostname(),
       pid: process.pid,

@@ -3,9 +3,8 @@ import type { Command } from 'commander';
 import { openVolume } from '../dht/distributed-volume.js';
 import { systemClock } from '../host/clock.js';
 import { systemRandom } from '../host/random.js';
-import { migrateFile } from '../migrator/migrator.js';
+import { migrateFile, sourceOf } from '../migrator/migrator.js';
 import type { BrickName, FileId } from '../wire/ids.js';
-import type { BrickLink } from '../wire/link.js';
 import type { MigrationReport } from '../wire/messages.js';
 import { Failure } from './failure.js';
 import { type CopyProgress, openCopyProgress } from './progress-bar.js';
@@ -22,16 +21,6 @@ export interface Moved {
   readonly report: MigrationReport | undefined;
 }
 
-/** The brick that has the file now. @throws Failure where none has */
-async function homeOf(links: ReadonlyMap<BrickName, BrickLink>, file: FileId): Promise<BrickName> {
-  for (const [brick, link] of links) if ((await link.call('locate', { file })).place === 'here') return brick;
-  throw new Failure(
-    'notFound',
-    'The file is on none of the bricks',
-    'It was removed, or it is being moved: try again',
-  );
-}
-
 /**
  * Moves the file at `path` (inside the volume) and waits until that is decided.
  * @throws Failure where it does not exist, is no file, or the move was aborted
@@ -41,6 +30,7 @@ export async function moveFile(
   path: string,
   target: BrickName,
   progress: CopyProgress,
+  isCancelled: () => boolean = () => false,
 ): Promise<Moved> {
   const reached = await reachAllBricks(place, `lockferry migrate ${path}`);
   const volume = await openVolume(toolOptions(place, `lockferry migrate ${path}`, 5000));
@@ -52,7 +42,7 @@ export async function moveFile(
         `${path} is a directory: it is on every brick and does not move`,
         'Name a file',
       );
-    const from = await homeOf(reached.links, file);
+    const from = await sourceOf(reached.links, file);
     if (from === target) return { file, from, to: target, report: undefined };
     const report = await migrateFile({
       links: reached.links,
@@ -63,6 +53,7 @@ export async function moveFile(
       clock: systemClock,
       random: systemRandom,
       onProgress: (now) => progress.update(now),
+      isCancelled,
     });
     if (report.phase === 'aborted')
       throw new Failure(
@@ -94,7 +85,13 @@ const silent: CopyProgress = { update: () => undefined, stop: () => undefined };
 async function migrate(folder: string, path: string, options: { to: string; json: boolean }): Promise<void> {
   const place = openVolumeFolder(folder);
   const target = findBrick(place, options.to).name;
-  const moved = await moveFile(place, path, target, options.json ? silent : openCopyProgress());
+  let isCancelled = false;
+  // A second Ctrl-C ends this command at once; the source brick then decides the move alone.
+  process.once('SIGINT', () => {
+    isCancelled = true;
+  });
+  const progress = options.json ? silent : openCopyProgress();
+  const moved = await moveFile(place, path, target, progress, () => isCancelled);
   if (options.json) console.log(formatJson({ path, ...moved }));
   else if (!moved.report) console.log(`${path} is on ${target} already.`);
   else console.log(`${path} moved from ${moved.from} to ${target}: ${describeMove(moved.report)}.`);

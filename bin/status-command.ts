@@ -1,7 +1,8 @@
 /** `lockferry status`: which bricks run, who is connected, what moves. */
+import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import type { BrickName } from '../wire/ids.js';
-import type { Answer } from '../wire/messages.js';
+import type { Answer, ClientRow } from '../wire/messages.js';
 import { exitCodes } from './failure.js';
 import { formatBytes, formatJson, formatMs, formatTable } from './table.js';
 import { reachBricks } from './tool-links.js';
@@ -17,13 +18,18 @@ interface Row {
   readonly problem: string | undefined;
 }
 
+const isSelf = (client: ClientRow): boolean =>
+  client.role === 'tool' && client.pid === process.pid && client.host === hostname();
+
 async function ask(folder: string): Promise<{ name: string; rows: Row[] }> {
   const place = openVolumeFolder(folder);
   const reached = await reachBricks(place, 'lockferry status');
   try {
     const rows = await Promise.all(
       place.volume.bricks.map(async ({ name, address }): Promise<Row> => {
-        const status = await reached.links.get(name)?.call('status', {});
+        const found = await reached.links.get(name)?.call('status', {});
+        // This very command is connected too: that is no news.
+        const status = found && { ...found, clients: found.clients.filter((client) => !isSelf(client)) };
         return { brick: name, address, status, problem: reached.missing.get(name) };
       }),
     );
@@ -56,7 +62,7 @@ function print(name: string, rows: readonly Row[]): void {
     status ? String(status.pid) : '-',
     status ? formatMs(status.upMs) : '-',
     status ? String(status.files) : '-',
-    status ? address : `${address}  ${problem ?? ''}`,
+    status ? address : (problem ?? address),
   ]);
   console.log(formatTable(['BRICK', 'STATE', 'PID', 'UP', 'FILES', 'ADDRESS'], brickRows));
   const clientRows = rows.flatMap(
