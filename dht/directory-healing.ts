@@ -120,7 +120,7 @@ export class DirectoryHealing {
       return (await links.at(brick).call('makeDirectory', body)).attributes;
     } catch (error) {
       const code = asRefusal(error)?.code;
-      if (code === 'ESTALE' || code === 'ENOENT') await this.heal(parent, brick, depth + 1);
+      if (code === 'ESTALE') await this.heal(parent, brick, depth + 1);
       else if (code === 'EEXIST') await this.#clear(brick, parent, name, file);
       else throw error;
     }

@@ -113,8 +113,7 @@ export class DirectoryOperations {
     try {
       return (await send()).attributes;
     } catch (error) {
-      const code = asRefusal(error)?.code;
-      if (code !== 'ESTALE' && code !== 'ENOENT') throw forApplication(error);
+      if (asRefusal(error)?.code !== 'ESTALE') throw forApplication(error);
     }
     await this.#healing.heal(body.parent, brick);
     return (await send()).attributes;

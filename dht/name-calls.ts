@@ -20,9 +20,6 @@ export interface FoundEntry {
   readonly attributes: Attributes | undefined;
 }
 
-/** These make something in a directory: ENOENT then means that the directory is not on the brick. */
-const makes: ReadonlySet<Op> = new Set<Op>(['create', 'putEntry']);
-
 export class NameCalls {
   readonly #parts: VolumeParts;
   readonly #healing: DirectoryHealing;
@@ -42,9 +39,7 @@ export class NameCalls {
     try {
       return await link.call(op, body);
     } catch (error) {
-      const code = asRefusal(error)?.code;
-      const parentMissing = code === 'ESTALE' || (code === 'ENOENT' && makes.has(op));
-      if (!parentMissing) throw forApplication(error);
+      if (asRefusal(error)?.code !== 'ESTALE') throw forApplication(error);
     }
     await this.#healing.heal(parent, brick);
     return link.call(op, body).catch((error: unknown) => {
