@@ -1,3 +1,4 @@
+/** Every row there and back with values drawn from its fields; what does not fit is refused by name. */
 import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import t from 'tap';

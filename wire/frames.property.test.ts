@@ -1,3 +1,4 @@
+/** Whole frames out of a stream that is cut anywhere, and the end of one that is not made of frames. */
 import fc from 'fast-check';
 import t from 'tap';
 import { FrameError, FrameReader, frameHeadBytes, sealFrame } from './frames.js';

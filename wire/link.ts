@@ -6,19 +6,20 @@
  *
  * The rules are told in docs/WIRE.md, "Sessions".
  */
-import type { Clock, Timer } from '../host/clock.js';
-import type { Random } from '../host/random.js';
+import type { Timer } from '../host/clock.js';
 import type { Trace } from '../host/trace.js';
 import type { NumberedCall } from './caller.js';
 import { Caller } from './caller.js';
 import type { IncomingEvent } from './codec.js';
 import { decodeAnswer, decodeReply, encodeRequest, MessageError } from './codec.js';
+import { Dialer, type DialerDoors } from './dialer.js';
 import { Refusal } from './errors.js';
 import { FrameError, FrameReader } from './frames.js';
-import { graceMsDefault, pingsPerGrace } from './limits.js';
+import { Heartbeat, patienceMsOf } from './heartbeat.js';
+import { graceMsDefault } from './limits.js';
 import type { Answer, EventBody, EventName, Op, Request } from './messages.js';
 import { protocolVersion } from './messages.js';
-import type { Address, Connection, Network } from './network.js';
+import type { Connection } from './network.js';
 
 export type { NumberedCall } from './caller.js';
 
@@ -30,12 +31,7 @@ export type LinkState = 'connecting' | 'up' | 'lost' | 'fenced' | 'closed';
 
 export type SendReclaim = <O extends 'reclaim'>(op: O, body: Request<O>) => Promise<Answer<O>>;
 
-export interface BrickLinkOptions {
-  readonly network: Network;
-  /** Asked again before every attempt where it is a function: a restarted brick may listen elsewhere. */
-  readonly address: Address | (() => Address | Promise<Address>);
-  readonly clock: Clock;
-  readonly random: Random;
+export interface BrickLinkOptions extends DialerDoors {
   readonly trace: Trace;
   /** Who asks, and which brick of which volume is meant. */
   readonly hello: Omit<Request<'hello'>, 'incarnation' | 'protocol'>;
@@ -49,8 +45,6 @@ export interface BrickLinkOptions {
   readonly onFenced?: () => void;
 }
 
-const retryMsFirst = 10;
-const retryMsMax = 500;
 /** A connection that did not last this long does not count as recovered: the next one is tried with a delay. */
 const steadyMs = 1000;
 const goodbyeMsMax = 1000;
@@ -68,12 +62,11 @@ export class BrickLink {
   #isGreeting = false;
   #frames = new FrameReader();
   readonly #send = (frame: Uint8Array): void => {
-    this.#hasSent = true;
+    this.#heartbeat.hasSent = true;
     this.#connection!.send(frame);
   };
-  /** Grows with each attempt and each loss, so that a late connect is known to be late. */
-  #attempt = 0;
-  #failures = 0;
+  readonly #dialer: Dialer;
+  readonly #heartbeat: Heartbeat;
   #upAt = 0;
   #lastReason = 'not tried yet';
 
@@ -84,13 +77,7 @@ export class BrickLink {
   #hasState = false;
   #isLeaving = false;
 
-  #retryTimer: Timer | undefined;
-  #helloTimer: Timer | undefined;
   #giveUpTimer: Timer | undefined;
-  #pingTimer: Timer | undefined;
-  /** Since the last look of the ping timer. */
-  #hasSent = false;
-  #hasHeard = false;
 
   #started: Promise<void> | undefined;
   /** Set while `start` waits. */
@@ -98,6 +85,14 @@ export class BrickLink {
 
   constructor(options: BrickLinkOptions) {
     this.#options = options;
+    this.#dialer = new Dialer(options, {
+      connected: (connection) => this.#attach(connection),
+      failed: (reason) => this.#lose(reason),
+    });
+    this.#heartbeat = new Heartbeat(options.clock, {
+      ping: () => this.#caller.note('ping', {}, this.#send).answer,
+      silent: (reason) => this.#lose(reason),
+    });
   }
 
   get state(): LinkState {
@@ -128,7 +123,7 @@ export class BrickLink {
       }
       this.#lostAt = this.#options.clock.now();
       this.#waitToGiveUp();
-      void this.#dial();
+      void this.#dialer.dial(patienceMsOf(this.#graceMs));
     });
     return this.#started;
   }
@@ -173,7 +168,6 @@ export class BrickLink {
     if (this.#state === 'closed') return;
     const refusal = this.#closedRefusal();
     this.#detach(refusal.message);
-    this.#retryTimer?.stop();
     this.#giveUpTimer?.stop();
     this.#setState('closed');
     this.#caller.refuseCalls(refusal);
@@ -181,25 +175,6 @@ export class BrickLink {
   }
 
   // ---- connecting ---------------------------------------------------------------------------------------------------
-
-  async #dial(): Promise<void> {
-    this.#attempt += 1;
-    const attempt = this.#attempt;
-    const { address, clock, network } = this.#options;
-    this.#helloTimer = clock.after(this.#answerMsMax(), () => this.#lose('the brick does not answer'));
-    let connection: Connection;
-    try {
-      connection = await network.connect(typeof address === 'function' ? await address() : address);
-    } catch (error) {
-      if (attempt === this.#attempt) this.#lose((error as Error).message);
-      return;
-    }
-    if (attempt !== this.#attempt) {
-      connection.close('it was connected too late');
-      return;
-    }
-    this.#attach(connection);
-  }
 
   #attach(connection: Connection): void {
     this.#connection = connection;
@@ -218,9 +193,8 @@ export class BrickLink {
 
   /** Ends what belongs to the present connection or attempt. */
   #detach(reason: string): void {
-    this.#attempt += 1;
-    this.#helloTimer?.stop();
-    this.#pingTimer?.stop();
+    this.#dialer.stop();
+    this.#heartbeat.stop();
     const connection = this.#connection;
     this.#connection = undefined;
     connection?.close(reason);
@@ -228,27 +202,18 @@ export class BrickLink {
   }
 
   #lose(reason: string): void {
-    const { clock, random, trace } = this.#options;
+    const { clock, trace } = this.#options;
     this.#lastReason = reason;
     this.#detach(reason);
     if (this.#state === 'up') {
       this.#lostAt = clock.now();
-      if (this.#lostAt - this.#upAt > steadyMs) this.#failures = 0;
+      if (this.#lostAt - this.#upAt > steadyMs) this.#dialer.recovered();
       trace.warn('brick lost', { brick: this.#brick, reason });
       this.#setState('lost');
     }
     if (this.#isLeaving || this.#isClosed) return;
     this.#waitToGiveUp();
-    const failures = this.#failures;
-    this.#failures += 1;
-    if (failures === 0) {
-      void this.#dial();
-      return;
-    }
-    // Half of the delay is drawn, so that the clients of a restarted brick do not come all at once.
-    const delayMs = this.#hasGivenUp ? retryMsMax : Math.min(retryMsFirst * 2 ** (failures - 1), retryMsMax);
-    const halfMs = Math.ceil(delayMs / 2);
-    this.#retryTimer = clock.after(halfMs + random.below(halfMs + 1), () => void this.#dial());
+    this.#dialer.dialAgain(patienceMsOf(this.#graceMs), this.#hasGivenUp);
   }
 
   #waitToGiveUp(): void {
@@ -275,7 +240,7 @@ export class BrickLink {
   // ---- what the brick says ------------------------------------------------------------------------------------------
 
   #take(connection: Connection, bytes: Uint8Array): void {
-    this.#hasHeard = true;
+    this.#heartbeat.hasHeard = true;
     this.#frames.push(bytes);
     try {
       while (this.#connection === connection) {
@@ -319,11 +284,11 @@ export class BrickLink {
   #onHello({ session, graceMs }: Answer<'hello'>): void {
     if (!this.#isGreeting) throw new MessageError('an answer to hello that nobody asked');
     this.#isGreeting = false;
-    this.#helloTimer?.stop();
+    this.#dialer.greeted();
     this.#graceMs = graceMs;
     // It answers: however long it takes to open after a restart, it is not out of reach.
     this.#stopGivingUp();
-    this.#watch();
+    this.#heartbeat.start(graceMs);
     if (session === 'reclaim') {
       void this.#reclaim(this.#connection!);
       return;
@@ -390,39 +355,6 @@ export class BrickLink {
     this.#hasState = false;
     this.#options.onFenced?.();
     this.#caller.refuseCalls(refusal);
-  }
-
-  // ---- signs of life ------------------------------------------------------------------------------------------------
-
-  #answerMsMax(): number {
-    return (this.#graceMs || graceMsDefault) / 2;
-  }
-
-  /** Says something before the brick takes the silence for a loss, and notices a brick that fell silent. */
-  #watch(): void {
-    this.#hasSent = false;
-    this.#hasHeard = false;
-    const { clock } = this.#options;
-    const quietMs = (this.#graceMs || graceMsDefault) / pingsPerGrace;
-    this.#pingTimer = clock.after(quietMs, () => {
-      if (this.#hasSent && this.#hasHeard) {
-        this.#watch();
-        return;
-      }
-      this.#hasHeard = false;
-      const connection = this.#connection;
-      this.#pingTimer = clock.after(this.#answerMsMax(), () => {
-        // Whatever the brick says is a sign of life: the answer may be behind a megabyte of content.
-        if (this.#hasHeard) this.#watch();
-        else this.#lose(`it did not answer a ping within ${this.#answerMsMax()} ms`);
-      });
-      const again = (): void => {
-        if (this.#connection !== connection) return;
-        this.#pingTimer?.stop();
-        this.#watch();
-      };
-      this.#caller.note('ping', {}, this.#send).answer.then(again, again);
-    });
   }
 
   // ---- words --------------------------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+/** What a brick hands over, and what closes a connection. */
 import t from 'tap';
 import { silentTrace, type Trace } from '../host/trace.js';
 import { encodeRequest } from './codec.js';
