@@ -13,8 +13,9 @@ import type { BrickLink } from '../wire/link.js';
 import type { Attributes, DirEntry, Request } from '../wire/messages.js';
 import type { DirectoryHealing } from './directory-healing.js';
 import { type Attempt, forApplication } from './home-calls.js';
-import { plainLayout } from './layout.js';
+import { brickOf, plainLayout } from './layout.js';
 import type { NameCalls } from './name-calls.js';
+import { hashName } from './name-hash.js';
 import type { NewInode } from './volume.js';
 import type { VolumeParts } from './volume-parts.js';
 
@@ -196,9 +197,18 @@ export class DirectoryOperations {
 
   /** @refuses ENOTCONN where a brick is out of reach: names that are silently missing would be taken for deleted */
   async list(dir: FileId): Promise<DirEntry[]> {
-    const lists = await this.onEveryBrick(dir, (link) => this.#listAt(link, dir));
+    const { directories } = this.#parts;
+    const layout = await directories.layoutOf(dir);
+    const isAnywhere = directories.mayBeElsewhere(dir);
     const entries = new Map<ByteText, DirEntry>();
-    for (const list of lists) for (const entry of list) this.#collect(entries, entry);
+    await this.onEveryBrick(dir, async (link, brick) => {
+      for (const entry of await this.#listAt(link, dir)) {
+        // Elsewhere than on the brick that decides it is the rest of a mkdir, rmdir or rename that was cut short.
+        const isStray =
+          entry.type === 'dir' && !isAnywhere && brickOf(layout, hashName(entry.name)) !== brick;
+        if (!isStray) this.#collect(entries, entry);
+      }
+    });
     return [...entries.values()];
   }
 
@@ -231,7 +241,7 @@ export class DirectoryOperations {
     let unreachable: Refusal | undefined;
     const results = await Promise.all(
       bricks.map((brick) =>
-        send(this.#parts.links.at(brick), brick).catch((error: unknown) => {
+        send(this.#parts.links.at(brick), brick).then(wrapped, (error: unknown) => {
           const refusal = asRefusal(forApplication(error));
           if (refusal === undefined) throw error;
           if (refusal.code === 'ENOTCONN') unreachable ??= refusal;
@@ -240,8 +250,13 @@ export class DirectoryOperations {
         }),
       ),
     );
-    return { answers: results.filter((result) => result !== undefined) as T[], unreachable };
+    return {
+      answers: results.flatMap((result) => (result === undefined ? [] : [result.answer])),
+      unreachable,
+    };
   }
 }
 
 const start = '' as ByteText;
+/** Tells an answer that is nothing from none. */
+const wrapped = <T>(answer: T): { answer: T } => ({ answer });
