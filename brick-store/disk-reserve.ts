@@ -17,6 +17,10 @@ export interface ReserveOptions {
 }
 
 const mib = 1024 * 1024;
+/** LevelDB's write buffer. Twice its default: half as many small tables to merge while large files are written. */
+export const writeBufferBytes = 8 * mib;
+/** Opening after a failure writes a table for each of two logs, as long as the write buffer, and a manifest. */
+const ballastBytesDefault = 2.5 * writeBufferBytes;
 /** A batch up to this size is metadata (an inode, an entry, an answer), and passes below the reserve for data. */
 const smallBytesMax = 2048;
 /** Bytes written after which the disk is asked again; asking takes a few microseconds. */
@@ -46,7 +50,8 @@ export class DiskReserve {
     const data = Math.min(Math.max(this.#totalBytes / 50, 32 * mib), 256 * mib, this.#totalBytes / 4);
     this.#dataReserveBytes = options.dataReserveBytes ?? data;
     this.#lastReserveBytes = options.lastReserveBytes ?? this.#dataReserveBytes / 4;
-    this.#ballastBytes = options.ballastBytes ?? Math.floor(Math.min(16 * mib, this.#totalBytes / 16));
+    this.#ballastBytes =
+      options.ballastBytes ?? Math.floor(Math.min(ballastBytesDefault, this.#totalBytes / 16));
   }
 
   /** Set where these writes may not be made now. Otherwise their bytes count as used. */

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { type BatchOperation, Level } from 'level';
 import { silentTrace, type Trace } from '../host/trace.js';
 import { Refusal } from '../wire/errors.js';
-import { DiskReserve } from './disk-reserve.js';
+import { DiskReserve, writeBufferBytes } from './disk-reserve.js';
 import type { KeyRange, Store, StoreEntry, StoreOp } from './store.js';
 import { type Group, WriteQueue } from './write-queue.js';
 
@@ -54,6 +54,7 @@ async function openDatabase(folder: string): Promise<Database> {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
     cacheSize: 32 * 1024 * 1024,
+    writeBufferSize: writeBufferBytes,
   }) as Database;
   try {
     await database.open();

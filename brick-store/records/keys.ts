@@ -24,9 +24,7 @@ const prefix = {
   name: 0x21,
   chunk: 0x30,
   redirect: 0x40,
-  migration: 0x41,
   stage: 0x42,
-  stagedChunk: 0x43,
   session: 0x50,
   answer: 0x51,
   handover: 0x52,
@@ -70,7 +68,6 @@ const all = (first: number): KeyRange => beginningWith(Buffer.of(first));
 export const brickKey = (fact: string): Buffer => Buffer.concat([Buffer.of(prefix.brick), Buffer.from(fact)]);
 
 export const inodeKey = (file: FileId): Buffer => idKey(prefix.inode, file);
-export const inodeRange = all(prefix.inode);
 /** Of a directory. */
 export const layoutKey = (dir: FileId): Buffer => idKey(prefix.layout, dir);
 /** All extended attributes of an inode are one record. */
@@ -113,23 +110,15 @@ export const chunksOf = (file: FileId, from = 0, to = indexEnd): KeyRange => ({
   from: chunkKey(file, from),
   to: Buffer.concat([chunkKey(file, Math.min(to, indexEnd)), Buffer.of(0)]),
 });
-/** Of a chunk or a staged chunk. */
 export const chunkIndexOf = (key: Uint8Array): number => bufferOf(key).readUIntBE(1 + idBytes, indexBytes);
 
 /** The REPLAY record: where a file went. */
 export const redirectKey = (file: FileId): Buffer => idKey(prefix.redirect, file);
 export const redirectRange = all(prefix.redirect);
 
-/** A migration as its source keeps it. */
-export const migrationKey = (migration: MigrationId): Buffer => idKey(prefix.migration, migration);
-export const migrationRange = all(prefix.migration);
-/** A migration as its target keeps it, and the content that came so far. */
+/** A migration as its target keeps it, until the file is here; the content that came is under the keys of chunks. */
 export const stageKey = (migration: MigrationId): Buffer => idKey(prefix.stage, migration);
 export const stageRange = all(prefix.stage);
-export const stagedChunkKey = (migration: MigrationId, index: number): Buffer =>
-  indexKey(prefix.stagedChunk, migration, index);
-export const stagedChunksOf = (migration: MigrationId): KeyRange =>
-  beginningWith(idKey(prefix.stagedChunk, migration));
 
 export const sessionKey = (client: ClientId): Buffer => idKey(prefix.session, client);
 export const sessionRange = all(prefix.session);
