@@ -93,8 +93,9 @@ export class SessionEvents implements LinkEvents {
   #openAgain(file: FileId, brick: BrickName): void {
     const { homes, trace, uses } = this.#context;
     for (let left = uses.opens(file); left > 0; left--) {
-      homes
-        .at(file, (link) => link.call('open', { file, truncate: false }))
+      // Not in this turn: what is called while the link ends the old session is refused with it.
+      Promise.resolve()
+        .then(() => homes.at(file, (link) => link.call('open', { file, truncate: false })))
         .catch((error: unknown) => trace.warn('not opened again', { brick, file, error: String(error) }));
     }
   }
