@@ -47,9 +47,9 @@ function takeWholeFile(fd: number, { type, kind, wait }: HoldOptions): Promise<v
   });
 }
 
-const held = (file: string, options: HoldOptions, range: string): void =>
+const held = (file: string, options: HoldOptions, range: string, pid: number): void =>
   console.log(
-    `held: ${options.type} ${options.kind} lock on ${range} of ${file} by pid ${process.pid}. Ctrl-C lets it go.`,
+    `held: ${options.type} ${options.kind} lock on ${range} of ${file} by pid ${pid}. Ctrl-C lets it go.`,
   );
 
 const refused = (file: string): Failure =>
@@ -74,7 +74,7 @@ async function holdWholeFile(file: string, options: HoldOptions): Promise<void> 
   const stopped = untilSignal();
   // A pending promise does not keep a process alive.
   const alive = setInterval(() => undefined, 1 << 30);
-  held(file, options, 'the whole');
+  held(file, options, 'the whole', process.pid);
   await stopped;
   clearInterval(alive);
   closeSync(fd);
@@ -91,7 +91,7 @@ async function holdRange(file: string, options: HoldOptions): Promise<void> {
     if (outcome === 'refused') throw refused(file);
     if (outcome !== 'granted') return;
     const end = options.length === 0n ? 'end' : String(options.start + options.length - 1n);
-    held(file, options, `bytes ${options.start}..${end}`);
+    held(file, options, `bytes ${options.start}..${end}`, holder.pid);
     await stopped;
   } finally {
     await holder.kill('SIGKILL');

@@ -76,12 +76,12 @@ const jsonRow = (lock: ListedLock) => ({
   end: lock.end,
   pid: lock.pid,
   client: lock.client,
-  clientTitle: lock.clientTitle,
+  clientTitle: lock.clientTitle ?? null,
   lkOwner: lock.owner,
-  ticket: lock.ticket,
+  ticket: lock.ticket ?? null,
   brick: lock.brick,
   file: lock.file,
-  path: lock.path,
+  path: lock.path ?? null,
 });
 
 const textRow = (lock: ListedLock): string[] => [

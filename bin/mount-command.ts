@@ -5,8 +5,10 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { openVolume } from '../dht/distributed-volume.js';
 import { systemClock } from '../host/clock.js';
@@ -24,6 +26,7 @@ import { reachAllBricks } from './tool-links.js';
 import { openVolumeFolder, runFolder, type VolumeFolder } from './volume-folder.js';
 
 const daemonMsMax = 30_000;
+const answerMsMax = 15_000;
 
 /** A mountpoint as part of a file name. */
 const mountKey = (point: string): string => createHash('sha256').update(point).digest('hex').slice(0, 12);
@@ -75,6 +78,7 @@ async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Pro
   });
   mount.start();
   writePidFile(pidFile, point);
+  await checkAnswers(mount, point);
   trace.info('mounted', { point });
   if (isDaemon) {
     process.send?.('mounted');
@@ -92,6 +96,24 @@ async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Pro
   } else if (!isDaemon) console.log(`${point} was unmounted.`);
   await volume.close();
   removePidFile(pidFile);
+}
+
+/** The kernel has to find a filesystem that answers; a thread of the pool asks, so the event loop is free to. */
+async function checkAnswers(mount: Mount, point: string): Promise<void> {
+  const late = new AbortController();
+  const found = await Promise.race([
+    stat(point).then(() => true),
+    mount.ended.then(() => false),
+    sleep(answerMsMax, false, { signal: late.signal }).catch(() => false),
+  ]);
+  late.abort();
+  if (found) return;
+  await mount.unmount();
+  throw new Failure(
+    'mountpoint',
+    `The mount on ${point} does not answer`,
+    'Look at the bricks with: lockferry status',
+  );
 }
 
 /** Starts `lockferry mount --served` and returns when it answers. */

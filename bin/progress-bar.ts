@@ -29,7 +29,7 @@ const barProgress = (indent: string): CopyProgress => {
   return {
     update: (report) => {
       const payload = {
-        copied: formatBytes(report.bytesCopied),
+        copied: formatBytes(Math.min(report.bytesCopied, report.bytesTotal)),
         total: formatBytes(report.bytesTotal),
         phase: report.phase,
       };
@@ -52,7 +52,7 @@ const lineProgress = (indent: string): CopyProgress => {
       const key = `${report.phase} ${Math.min(quarter, 4)}`;
       if (key === last) return;
       last = key;
-      const copied = `${formatBytes(report.bytesCopied)} of ${formatBytes(report.bytesTotal)}`;
+      const copied = `${formatBytes(Math.min(report.bytesCopied, report.bytesTotal))} of ${formatBytes(report.bytesTotal)}`;
       console.log(`${indent}${report.phase}: ${copied} copied`);
     },
     stop: () => undefined,
