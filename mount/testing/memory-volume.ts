@@ -9,9 +9,9 @@ import type {
   NewInode,
   PendingLock,
   Volume,
-} from '../dht/volume.js';
-import { Refusal } from '../wire/errors.js';
-import type { BrickName } from '../wire/ids.js';
+} from '../../dht/volume.js';
+import { Refusal } from '../../wire/errors.js';
+import type { BrickName } from '../../wire/ids.js';
 import {
   type ByteText,
   type ClientId,
@@ -20,9 +20,9 @@ import {
   type LkOwner,
   rootFileId,
   type Ticket,
-} from '../wire/ids.js';
-import type { HeldLock } from '../wire/lock-types.js';
-import type { Attributes, DirEntry } from '../wire/messages.js';
+} from '../../wire/ids.js';
+import type { HeldLock } from '../../wire/lock-types.js';
+import type { Attributes, DirEntry } from '../../wire/messages.js';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
