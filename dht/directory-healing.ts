@@ -43,7 +43,7 @@ export class DirectoryHealing {
     if (dir === rootFileId)
       throw new Refusal('EIO', `${brick} has no root directory: it is not of this volume`);
     if (at === undefined || depth > depthMax) {
-      await directories.layoutOf(dir);
+      await this.copyOf(dir, brick);
       throw new Refusal('EIO', `directory ${dir} is missing on ${brick}, and its path is not known here`);
     }
     await this.#refuseUnlessExists(dir, at);
@@ -70,7 +70,7 @@ export class DirectoryHealing {
     }
   }
 
-  /** From the first brick but `except` that has it. */
+  /** From the first brick but `except` that has it. @refuses ENOENT where none has it, ENOTCONN where one may */
   async copyOf(dir: FileId, except: BrickName): Promise<DirectoryCopy> {
     const { directories, links } = this.#parts;
     let failure: unknown = new Refusal('ENOENT', `directory ${dir} was removed`);
@@ -90,7 +90,7 @@ export class DirectoryHealing {
         return { attributes, layout, xattrs };
       } catch (error) {
         if (asRefusal(error) === undefined) throw error;
-        failure = error;
+        if (asRefusal(error)?.code !== 'ESTALE') failure = error;
       }
     }
     throw failure;

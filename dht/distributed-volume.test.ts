@@ -152,6 +152,18 @@ t.test('a target that has not opened yet is asked again', async (t) => {
   t.match(await asked, { file, epoch: 1 });
 });
 
+t.test('a file that was deleted where it went is ESTALE, though its source remembers the move', async (t) => {
+  const { fake, volume } = await started(t);
+  const [a, b] = fake.bricks;
+  const file = await makeFile(volume, fake.nameOn(a!));
+  a!.moveTo(b!, file);
+  b!.inodes.delete(file);
+  const asked = volume.attributes(file);
+  asked.catch(() => undefined);
+  await fake.clock.advance(1000);
+  await t.rejects(asked, refusedWith('ESTALE'));
+});
+
 t.test('a file that moved from A to B and back is found by those who saw any of it', async (t) => {
   const { fake, volume } = await started(t);
   const [a, b] = fake.bricks;

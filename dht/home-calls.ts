@@ -80,7 +80,7 @@ export class HomeCalls {
     let error = firstError;
     const path: BrickName[] = [asked];
     for (let redirects = 1; redirects <= redirectsMax; redirects++) {
-      const place = await this.#next(file, asked, error, redirects, final);
+      const place = await this.#next(file, path, error, final);
       asked = place.brick;
       path.push(asked);
       try {
@@ -98,13 +98,14 @@ export class HomeCalls {
     );
   }
 
+  /** Where to ask next, after the last brick of `path` refused with `error`. */
   async #next(
     file: FileId,
-    asked: BrickName,
+    path: readonly BrickName[],
     error: unknown,
-    redirects: number,
     final: (error: unknown) => unknown,
   ): Promise<Place> {
+    const asked = path.at(-1)!;
     const refusal = asRefusal(error);
     if (refusal?.code === 'EREMOTE' && refusal.moved !== undefined) {
       const { target, epoch } = refusal.moved;
@@ -114,20 +115,22 @@ export class HomeCalls {
     } else if (refusal?.code !== 'ESTALE') {
       throw final(error);
     }
-    const place = await this.find(file);
-    if (place.brick === asked) await this.#clock.sleep(openingPauseMs * redirects);
+    const place = await this.find(file, path.at(-2) === asked ? asked : undefined);
+    if (place.brick === asked) await this.#clock.sleep(openingPauseMs * path.length);
     return place;
   }
 
   /**
    * Asks every brick where the file is. `here` wins; else the newest `moved`, whose target may not have opened yet.
    * Bricks whose link is down are waited for only where the others do not know.
+   * @param deniedBy a brick that has said twice that the file is not there: that another remembers having sent it
+   *   there means that it was deleted since (a REPLAY record outlives the file)
    * @refuses ESTALE where all bricks say that they do not have it, ENOTCONN where one that might could not be asked
    */
-  async find(file: FileId): Promise<Place> {
+  async find(file: FileId, deniedBy?: BrickName): Promise<Place> {
     const found = await this.#ask(file);
     if (found.here !== undefined) return this.#placement.found(file, found.here);
-    if (found.moved !== undefined) {
+    if (found.moved !== undefined && found.moved.target !== deniedBy) {
       const { target, epoch } = found.moved;
       const place = this.#placement.learn(file, target, epoch);
       // A newer belief that no brick confirms is worth less than what a brick remembers.

@@ -1,3 +1,4 @@
+/** Layouts cover every hash once; what is wrong with a stored one is counted. */
 import t from 'tap';
 import { type BrickName, type FileId, rootFileId } from '../wire/ids.js';
 import { brickOf, layoutFaults, plainLayout, sameLayout } from './layout.js';

@@ -1,3 +1,4 @@
+/** volume.json: what is written is read back, and what is wrong is named. */
 import t from 'tap';
 import { inFolder, parseVolumeFile, serialiseVolumeFile, VolumeFileError } from './volume-file.js';
 
