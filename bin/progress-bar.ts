@@ -15,7 +15,7 @@ export interface CopyProgress {
 const barProgress = (indent: string): CopyProgress => {
   const bar = new SingleBar(
     {
-      format: `${indent}{bar} {percentage}%  {copied} of {total}  {phase}`,
+      format: `${indent}{bar} {percentage}%  {copied} of {size}  {phase}`,
       barsize: 30,
       hideCursor: true,
       clearOnComplete: true,
@@ -30,7 +30,7 @@ const barProgress = (indent: string): CopyProgress => {
     update: (report) => {
       const payload = {
         copied: formatBytes(Math.min(report.bytesCopied, report.bytesTotal)),
-        total: formatBytes(report.bytesTotal),
+        size: formatBytes(report.bytesTotal),
         phase: report.phase,
       };
       // More can be copied than the file has: what is written during the copy goes again.
