@@ -52,6 +52,8 @@ export class BrickContext {
    * @throws Refusal EREMOTE, ESTALE, EFENCED
    */
   atHome<T>(session: Session, file: FileId, task: () => T | Promise<T>): T | Promise<T> {
+    const { repairing } = this.parts.store;
+    if (repairing !== undefined) return repairing.then(() => this.atHome(session, file, task));
     if (this.parts.target.needsConfirm(session.client, file)) {
       return this.parts.target.confirm(session.client, file).then(() => this.atHome(session, file, task));
     }
@@ -64,6 +66,8 @@ export class BrickContext {
 
   /** As `atHome`, for what changes nothing: it does not wait for a freeze. */
   reading<T>(file: FileId, task: () => T | Promise<T>): T | Promise<T> {
+    const { repairing } = this.parts.store;
+    if (repairing !== undefined) return repairing.then(() => this.reading(file, task));
     if (this.parts.state.isHere(file)) return task();
     return this.#elsewhere(file, () => this.reading(file, task));
   }

@@ -18,6 +18,7 @@ import { LockService } from './lock-service.js';
 import { MigrationSource, type Peer } from './migration-source.js';
 import { MigrationTarget } from './migration-target.js';
 import { MovingFiles } from './moving-files.js';
+import { RecordCache } from './record-cache.js';
 import { contentRoutes } from './routes/content-routes.js';
 import { inodeRoutes } from './routes/inode-routes.js';
 import { lockRoutes } from './routes/lock-routes.js';
@@ -70,7 +71,8 @@ export class Brick {
 
   private constructor(options: BrickOptions) {
     this.#o = options;
-    const { clock, trace, store, name, graceMs, peer } = options;
+    const { clock, trace, name, graceMs, peer } = options;
+    const store = new RecordCache(options.store);
     const state = new BrickState(store, clock, name);
     const records = new SessionRecords(store, trace);
     const queue = new FileQueue();

@@ -16,6 +16,9 @@ import type { Store, StoreOp } from './store.js';
 
 const countKey = brickKey('files');
 
+/** The store's bytes never change, so what they mean is worked out once. */
+const decoded = new WeakMap<Uint8Array, Inode>();
+
 export class Inodes {
   readonly #store: Store;
 
@@ -48,7 +51,13 @@ export class Inodes {
   stored(file: FileId): Inode | undefined {
     const key = inodeKey(file);
     const bytes = this.#store.get(key);
-    return bytes && inodeRecord.decode(bytes, key);
+    if (bytes === undefined) return undefined;
+    let inode = decoded.get(bytes);
+    if (inode === undefined) {
+      inode = inodeRecord.decode(bytes, key);
+      decoded.set(bytes, inode);
+    }
+    return inode;
   }
 
   redirect(file: FileId): Redirect | undefined {

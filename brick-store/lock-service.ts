@@ -23,12 +23,25 @@ interface Wait {
   readonly refuse: (error: Refusal) => void;
 }
 
+/** Empty tables that are kept. */
+const idleFilesMax = 4096;
+
 interface FileLocks {
   readonly table: LockTable;
   readonly waits: Map<Ticket, Wait>;
   /** Granted while nobody was there to be told: answered when the client asks with the ticket. */
   readonly grantedUnclaimed: Map<Ticket, WaitingLock>;
+  /**
+   * Tickets of waits that came without their requests, by what they ask for. A request that was in flight when the
+   * brick restarted is sent again as it was, before it had a ticket. May name waits that are gone.
+   */
+  readonly arrived: Map<string, Ticket[]>;
 }
+
+const wantOf = (
+  of: Pick<WaitingLock, 'owner' | 'kind' | 'type' | 'start' | 'end'>,
+  client: ClientId,
+): string => `${client}${of.owner}${of.kind}${of.type}${of.start}-${of.end}`;
 
 export interface LockSnapshotParts {
   readonly held: HeldLock[];
@@ -43,6 +56,8 @@ export class LockService {
   readonly #waiting = new WeakMap<Session, Map<number, { file: FileId; ticket: Ticket }>>();
   readonly #changeOf: (file: FileId) => number;
   #ticketFloor = 1 as Ticket;
+  /** Files whose table was seen empty; some may be in use again. */
+  readonly #idleFiles = new Set<FileId>();
 
   /** @param changeOf the content counter of a file that is here */
   constructor(changeOf: (file: FileId) => number) {
@@ -52,8 +67,9 @@ export class LockService {
   lock(session: Session, seq: number, body: Request<'lock'>): Outcome | Promise<Outcome> {
     const { file } = body;
     const locks = this.#locksOf(file);
-    if (body.ticket !== undefined) {
-      const known = this.#claim(session, seq, body, locks, body.ticket);
+    const ticket = body.ticket ?? (body.wait ? this.#arrivedTicket(session.client, body, locks) : undefined);
+    if (ticket !== undefined) {
+      const known = this.#claim(session, seq, body, locks, ticket);
       if (known !== undefined) return known;
     }
     this.#checkLimits(session, body);
@@ -71,7 +87,7 @@ export class LockService {
     this.#remember(session.client, file);
     this.#deliver(file, locks, result.granted);
     if (result.outcome === 'waiting') return this.#park(session, seq, file, locks, result.ticket!);
-    if (result.outcome === 'conflict') this.#forgetIfEmpty(file, locks);
+    if (result.outcome === 'conflict') this.#idle(file, locks);
     return result.outcome === 'granted' ? this.#granted(file) : { outcome: 'conflict', change: 0 };
   }
 
@@ -83,7 +99,7 @@ export class LockService {
       locks,
       locks.table.unlock(body.kind, session.client, body.owner, body.start, body.end),
     );
-    this.#afterDrop(session.client, body.file, locks);
+    this.#idle(body.file, locks);
   }
 
   test(session: Session, body: Request<'testLock'>): HeldLock | undefined {
@@ -107,7 +123,7 @@ export class LockService {
       if (lock.client === client && lock.owner === owner) locks.grantedUnclaimed.delete(ticket);
     }
     this.#deliver(file, locks, locks.table.dropOwner(client, owner, kind));
-    this.#afterDrop(client, file, locks);
+    this.#idle(file, locks);
   }
 
   /** All that the client holds and waits for in the file. */
@@ -125,7 +141,7 @@ export class LockService {
       if (lock.client === client) locks.grantedUnclaimed.delete(ticket);
     }
     this.#deliver(file, locks, locks.table.dropClient(client));
-    this.#forgetIfEmpty(file, locks);
+    this.#idle(file, locks);
   }
 
   /** Files in which the client may hold or wait. */
@@ -133,18 +149,28 @@ export class LockService {
     return [...(this.#filesOfClient.get(client) ?? [])];
   }
 
-  /** What a restarted brick is told by a client, or what a move brings. `settle` follows when all of it is in. */
-  add(file: FileId, held: readonly HeldLock[], waiting: readonly WaitingLock[]): void {
-    if (held.length + waiting.length === 0) return;
+  /**
+   * What a restarted brick is told by a client, or what a move brings. `settle` follows when all of it is in.
+   * Answers the locks that another owner holds against, which were not added.
+   */
+  add(file: FileId, held: readonly HeldLock[], waiting: readonly WaitingLock[]): HeldLock[] {
+    const refused: HeldLock[] = [];
+    if (held.length + waiting.length === 0) return refused;
     const locks = this.#locksOf(file);
+    if (locks.table.waitingCount === 0) locks.arrived.clear();
     for (const lock of held) {
-      locks.table.addHeld(lock);
-      this.#remember(lock.client, file);
+      if (locks.table.addHeld(lock) === undefined) this.#remember(lock.client, file);
+      else refused.push(lock);
     }
     for (const lock of waiting) {
-      locks.table.addWaiting(lock);
+      const ticket = locks.table.addWaiting(lock);
+      const want = wantOf(lock, lock.client);
+      const arrived = locks.arrived.get(want);
+      if (arrived === undefined) locks.arrived.set(want, [ticket]);
+      else arrived.push(ticket);
       this.#remember(lock.client, file);
     }
+    return refused;
   }
 
   /** After `add`: no ticket below `nextTicket` is given again, and what can be granted is. */
@@ -153,7 +179,7 @@ export class LockService {
     if (locks === undefined) return;
     if (nextTicket !== undefined) locks.table.raiseTicket(nextTicket);
     this.#deliver(file, locks, locks.table.settle());
-    this.#forgetIfEmpty(file, locks);
+    this.#idle(file, locks);
   }
 
   /** All files with locks; for `settle` after a recovery and for listing. */
@@ -216,6 +242,19 @@ export class LockService {
     return { outcome: 'granted', change: this.#changeOf(file) };
   }
 
+  /** The oldest wait for just this that nobody asked for yet. */
+  #arrivedTicket(client: ClientId, body: Request<'lock'>, locks: FileLocks): Ticket | undefined {
+    if (locks.arrived.size === 0) return undefined;
+    const want = wantOf(body, client);
+    const arrived = locks.arrived.get(want);
+    for (let ticket = arrived?.shift(); ticket !== undefined; ticket = arrived?.shift()) {
+      if (locks.grantedUnclaimed.has(ticket)) return ticket;
+      if (locks.table.waiterOf(ticket) !== undefined && !locks.waits.has(ticket)) return ticket;
+    }
+    locks.arrived.delete(want);
+    return undefined;
+  }
+
   /** A wait that has its place already: moved here, reclaimed, or sent again over a new session. */
   #claim(
     session: Session,
@@ -234,6 +273,8 @@ export class LockService {
       return undefined;
     const before = locks.waits.get(ticket);
     if (before !== undefined) {
+      // Two requests of one session for the same: each waits for itself. (A lone EFENCED would end the session.)
+      if (before.session === session) return undefined;
       this.#waiting.get(before.session)?.delete(before.seq);
       before.refuse(new Refusal('EFENCED', 'the wait was taken over by a later request'));
     }
@@ -281,7 +322,7 @@ export class LockService {
       wait.settle({ outcome: 'cancelled', change: 0 });
     }
     this.#deliver(file, locks, granted);
-    this.#forgetIfEmpty(file, locks);
+    this.#idle(file, locks);
   }
 
   #checkLimits(session: Session, body: Request<'lock'>): void {
@@ -300,7 +341,7 @@ export class LockService {
     if (locks === undefined) {
       const table = new LockTable();
       table.raiseTicket(this.#ticketFloor);
-      locks = { table, waits: new Map(), grantedUnclaimed: new Map() };
+      locks = { table, waits: new Map(), grantedUnclaimed: new Map(), arrived: new Map() };
       this.#files.set(file, locks);
     }
     return locks;
@@ -315,16 +356,24 @@ export class LockService {
     files.add(file);
   }
 
-  #afterDrop(client: ClientId, file: FileId, locks: FileLocks): void {
-    const counts = locks.table.countsOf(client);
-    if (counts.held === 0 && counts.waiting === 0) this.#filesOfClient.get(client)?.delete(file);
-    this.#forgetIfEmpty(file, locks);
-  }
-
-  #forgetIfEmpty(file: FileId, locks: FileLocks): void {
-    if (!locks.table.isEmpty || locks.grantedUnclaimed.size > 0) return;
-    // A client may still show a ticket of this table (a wait that a signal restarts): the next table starts above it.
-    this.#ticketFloor = Math.max(this.#ticketFloor, locks.table.nextTicket) as Ticket;
-    this.#files.delete(file);
+  /**
+   * An empty table is kept for the next lock: most files are locked again and again, and a Map slows down when one
+   * key comes and goes among many. A few thousand idle ones are forgotten together.
+   */
+  #idle(file: FileId, locks: FileLocks): void {
+    if (!isIdle(locks)) return;
+    this.#idleFiles.add(file);
+    if (this.#idleFiles.size < idleFilesMax) return;
+    for (const one of this.#idleFiles) {
+      const idle = this.#files.get(one);
+      if (idle === undefined || !isIdle(idle)) continue;
+      // A client may still show a ticket of this table (a wait that a signal restarts): the next one starts above it.
+      this.#ticketFloor = Math.max(this.#ticketFloor, idle.table.nextTicket) as Ticket;
+      this.#files.delete(one);
+      for (const files of this.#filesOfClient.values()) files.delete(one);
+    }
+    this.#idleFiles.clear();
   }
 }
+
+const isIdle = (locks: FileLocks): boolean => locks.table.isEmpty && locks.grantedUnclaimed.size === 0;

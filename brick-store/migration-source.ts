@@ -291,7 +291,7 @@ export class MigrationSource {
     const { id, file } = migration;
     const chunks = indexes.map((index) => ({ index, data: this.#o.files.readChunk(file, index) }));
     await peer.call('stageContent', { migration: id, file, clear: undefined, chunks });
-    migration.bytesCopied += chunks.length * chunkBytes;
+    for (const { data } of chunks) migration.bytesCopied += data?.byteLength ?? 0;
   }
 
   /** Meta-lock: from here on everything that changes the file, its locks or its writes waits in the file's queue. */

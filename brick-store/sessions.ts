@@ -81,6 +81,11 @@ export class Session {
   /** True where the request is new and must be carried out; otherwise it was answered here, or will be. */
   admit({ seq, acked, alsoAcked }: { seq: number; acked: number; alsoAcked: readonly number[] }): boolean {
     for (const one of alsoAcked) this.#replies.delete(one);
+    if (acked - this.#acked > this.#replies.size) {
+      // A client goes on counting over a restart of this brick: its first request is far ahead.
+      for (const one of this.#replies.keys()) if (one < acked) this.#replies.delete(one);
+      this.#acked = acked;
+    }
     while (this.#acked < acked) {
       this.#replies.delete(this.#acked);
       this.#acked += 1;
@@ -138,6 +143,7 @@ export class Sessions {
   /** Highest incarnation of each client that is not obeyed any more. */
   readonly #fenced = new Map<ClientId, number>();
   readonly #reclaiming = new Set<Session>();
+  #closed = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -239,7 +245,7 @@ export class Sessions {
 
   /** The connection of `path` is gone; the session lives on for the grace (a tool's ends at once). */
   disconnected(session: Session, path: ReplyPath, reason: string): void {
-    if (session.path !== path || session.ended) return;
+    if (this.#closed || session.path !== path || session.ended) return;
     session.path = undefined;
     if (session.role !== 'mount') {
       this.#end(session, reason);
@@ -260,8 +266,9 @@ export class Sessions {
     if (session.role === 'mount') await this.#options.events.forget(session.client);
   }
 
-  /** Stops every timer; nothing is ended. */
+  /** Stops every timer; nothing is ended, and connections that end from now on start no grace. */
   close(): void {
+    this.#closed = true;
     for (const session of this.#live.values()) session.graceTimer?.stop();
   }
 

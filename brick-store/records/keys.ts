@@ -64,6 +64,10 @@ const beginningWith = (start: Buffer): KeyRange => {
 
 const all = (first: number): KeyRange => beginningWith(Buffer.of(first));
 
+/** Inodes and redirects: every request about a file looks at both. */
+export const isOftenRead = (key: Uint8Array): boolean =>
+  key[0] === prefix.inode || key[0] === prefix.redirect;
+
 /** A fact of the brick itself: `identity`, `files`. */
 export const brickKey = (fact: string): Buffer => Buffer.concat([Buffer.of(prefix.brick), Buffer.from(fact)]);
 

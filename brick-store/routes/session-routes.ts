@@ -8,14 +8,21 @@ import type { Session } from '../sessions.js';
 export function sessionRoutes(
   context: BrickContext,
 ): Pick<Handlers, 'hello' | 'goodbye' | 'ping' | 'reclaim' | 'reclaimDone'> {
-  const { sessions, locks, target, state } = context.parts;
+  const { sessions, locks, target, state, trace } = context.parts;
   const reclaim = async (session: Session, body: Request<'reclaim'>): Promise<void> => {
     const { file } = body;
     // Locks that a move brought and that the client never spoke of here are on disk: they are the truth.
     const isKnown = target.needsConfirm(session.client, file);
     await context.atHome(session, file, () => {
       state.setOpens(session, file, body.opens);
-      if (!isKnown) locks.add(file, mine(session, body.held), mine(session, body.waiting));
+      if (isKnown) return;
+      const refused = locks.add(file, mine(session, body.held), mine(session, body.waiting));
+      if (refused.length === 0) return;
+      trace.error('reclaim refused', { file, client: session.client, locks: refused.length });
+      throw new Refusal(
+        'EINVAL',
+        `${refused.length} locks in file ${file} are held by other clients: ${session.title} lost them`,
+      );
     });
   };
   return {
