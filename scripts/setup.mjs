@@ -36,7 +36,8 @@ const sourceFolders = [
   'benchmark',
   'dashboard',
 ];
-const tailLines = 25;
+const headLines = 8;
+const tailLines = 20;
 
 /** A set-up step that failed, with the end of what the tool said. */
 export class SetupError extends Error {}
@@ -52,6 +53,13 @@ const hasCommand = (name) =>
       return false;
     }
   });
+
+/** The first and the last lines: npm says what is wrong at the start, compilers at the end. */
+function excerpt(output) {
+  const lines = output.trimEnd().split('\n');
+  if (lines.length <= headLines + tailLines) return lines.join('\n');
+  return [...lines.slice(0, headLines), '…', ...lines.slice(-tailLines)].join('\n');
+}
 
 /** Runs a tool quietly. @throws SetupError with the last lines of its output and what to do */
 function run(what, command, args, cure) {
@@ -72,11 +80,7 @@ function run(what, command, args, cure) {
     say(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
     return;
   }
-  const output = `${result.stdout ?? ''}${result.stderr ?? ''}`
-    .trimEnd()
-    .split('\n')
-    .slice(-tailLines)
-    .join('\n');
+  const output = excerpt(`${result.stdout ?? ''}${result.stderr ?? ''}`);
   const why = result.error
     ? result.error.message
     : result.signal
