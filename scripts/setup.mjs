@@ -101,10 +101,11 @@ function checkNode() {
     );
 }
 
+/** Answers whether npm ran; it has built the native parts then (the script `install` of package.json). */
 function installDependencies() {
   const stamp = join(root, 'node_modules', '.package-lock.json');
   const lock = join(root, 'package-lock.json');
-  if (existsSync(stamp) && statSync(stamp).mtimeMs >= statSync(lock).mtimeMs) return;
+  if (existsSync(stamp) && statSync(stamp).mtimeMs >= statSync(lock).mtimeMs) return false;
   for (const tool of ['gcc', 'g++', 'make', 'python3'])
     if (!hasCommand(tool))
       throw new SetupError(
@@ -116,6 +117,7 @@ function installDependencies() {
     ['ci', '--include=dev', '--no-audit', '--no-fund'],
     'Check the network and the npm registry, then run the command again.',
   );
+  return true;
 }
 
 /** Files below `folder` whose names end in one of `endings`, as paths from the root, in order. */
@@ -146,19 +148,21 @@ function whenChanged(stampPath, paths, product, build) {
   writeFileSync(stampPath, now);
 }
 
-function buildNative() {
-  const recipe = join(root, 'binding.gyp');
-  if (!existsSync(recipe)) return;
-  const sources = [recipe, ...filesBelow('mount', ['.c', '.h']), ...filesBelow('conformance', ['.c', '.h'])];
-  mkdirSync(join(root, 'build'), { recursive: true });
-  whenChanged(join(root, 'build', '.lockferry-stamp'), sources, join(root, 'build', 'Release'), () => {
+function buildNative(isFresh) {
+  const folder = join(root, 'build');
+  const sources = [
+    join(root, 'binding.gyp'),
+    ...filesBelow('mount', ['.c', '.h']),
+    ...filesBelow('conformance', ['.c', '.h']),
+  ];
+  whenChanged(join(folder, '.lockferry-stamp'), sources, join(folder, 'Release'), () => {
+    if (isFresh) return;
     run(
       'building the native parts (node-gyp)',
       'npm',
       ['run', 'install'],
       'It needs gcc, make, python3 and the headers of Node (node-gyp downloads them, or set npm_config_nodedir).',
     );
-    mkdirSync(join(root, 'build'), { recursive: true });
   });
 }
 
@@ -235,8 +239,7 @@ function installTestPackages() {
 /** What both `npm start` and `npm test` need before anything of this project can be compiled. */
 export function prepare(options = { forTests: false }) {
   checkNode();
-  installDependencies();
-  buildNative();
+  buildNative(installDependencies());
   if (options.forTests) installTestPackages();
 }
 
