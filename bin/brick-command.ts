@@ -19,6 +19,9 @@ async function brick(options: { volume: string; name: string }): Promise<void> {
   const trace = openTrace(entry.name, logLevel('info'));
   const stopped = untilSignal();
   const store = await openLevelStore(entry.folder, { trace });
+  // Only one process has the store open; once it answers, whoever asks who it is must find it named.
+  const pidFile = brickPidFile(place.folder, entry.name);
+  writePidFile(pidFile, entry.name);
   const { volume } = place;
   const server = await runBrick(
     {
@@ -37,8 +40,6 @@ async function brick(options: { volume: string; name: string }): Promise<void> {
     },
     { store, network: new SocketNetwork(), clock: systemClock, random: systemRandom, trace },
   );
-  const pidFile = brickPidFile(place.folder, entry.name);
-  writePidFile(pidFile, entry.name);
   trace.info('brick runs', { address: entry.address, folder: entry.folder });
   const signal = await stopped;
   trace.info('brick stops', { signal });
