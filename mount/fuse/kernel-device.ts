@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { getSystemErrorName, promisify } from 'node:util';
 import { transferBytesMax } from '../../wire/limits.js';
 import type { FuseDevice } from './device.js';
@@ -91,11 +91,12 @@ const checkMountpoint = (mountpoint: string): void => {
   if (!stat.isDirectory()) throw new Error(`${mountpoint} is not a directory`);
 };
 
-const reasonOf = (code: number): string => {
+const reasonOf = (code: number, helper: string | undefined): string => {
+  if (code === errno.ENOENT && helper !== undefined)
+    return `${basename(helper)} is missing: install fuse3, or run as root`;
   if (code === errno.ENOENT)
     return '/dev/fuse is missing: load the fuse module, or give this container the device';
-  if (code === errno.EPERM || code === errno.EACCES)
-    return 'not allowed to mount here: run as root, or install fuse3';
+  if (code === errno.EPERM || code === errno.EACCES) return 'not allowed to mount here: run as root';
   if (code === errno.ENODEV) return 'this kernel has no fuse filesystem';
   return errnoName(code);
 };
@@ -140,7 +141,8 @@ export class KernelDevice implements FuseDevice {
             mountpoint,
             [`fsname=${source}`, 'subtype=lockferry', ...shared].join(','),
           );
-    if (typeof handle === 'number') throw new Error(`cannot mount on ${mountpoint}: ${reasonOf(handle)}`);
+    if (typeof handle === 'number')
+      throw new Error(`cannot mount on ${mountpoint}: ${reasonOf(handle, helper)}`);
     raiseReadAhead(mountpoint);
     return new KernelDevice(mountpoint, handle, helper);
   }

@@ -25,6 +25,11 @@ const canMount = (): boolean => {
   }
 };
 
+const isMounted = (mountpoint: string): boolean =>
+  readFileSync('/proc/self/mountinfo', 'utf8').includes(
+    mountpoint.replaceAll(' ', '\\040').replaceAll('\t', '\\011'),
+  );
+
 /** For tap's `skip`: false, or why the test cannot run here. */
 export const skipReason: string | false = canMount() ? false : 'needs root and /dev/fuse';
 
@@ -67,6 +72,11 @@ export class KernelHarness {
     return mounted;
   }
 
+  /** Ends a mount that the test made by itself. */
+  unmount(mountpoint: string): void {
+    if (isMounted(mountpoint)) execFileSync('umount', ['-l', mountpoint]);
+  }
+
   process({ directory }: MountedVolume): KernelProcess {
     const process = new KernelProcess(directory);
     this.#processes.push(process);
@@ -87,8 +97,7 @@ export class KernelHarness {
     for (const { mount } of this.#mounted) mount.abort();
     await Promise.all(this.#processes.map((process) => process.exited));
     for (const { directory } of this.#mounted) {
-      if (readFileSync('/proc/self/mountinfo', 'utf8').includes(directory))
-        execFileSync('umount', ['-l', directory]);
+      this.unmount(directory);
       rmdirSync(directory);
     }
   }
