@@ -39,7 +39,7 @@ export class BrickContext {
   /** An inode without names lives while somebody has it open. */
   deleteIfUnused(file: FileId): void {
     const work = this.parts.queue.run(file, () => {
-      if (!this.parts.state.isUnused(file)) return undefined;
+      if (!this.parts.state.isUnused(file) || this.parts.target.isAwaited(file)) return undefined;
       return this.exclusive(file, this.parts.state.inodes.planDelete(file));
     });
     Promise.resolve(work).catch((error: unknown) => {
@@ -73,6 +73,8 @@ export class BrickContext {
   }
 
   #elsewhere<T>(file: FileId, again: () => T | Promise<T>): Promise<T> {
+    const committing = this.parts.source.committing(file);
+    if (committing !== undefined) return committing.then(again);
     const moved = this.parts.state.redirect(file);
     if (moved !== undefined && !this.parts.target.isStaged(file))
       throw new Refusal('EREMOTE', undefined, moved);

@@ -109,6 +109,7 @@ export class Brick {
       stages: this.#moving,
       peer,
       tidied: (file) => source.tidied(file),
+      deleteIfUnused: (file) => this.#context.deleteIfUnused(file),
     });
     this.#context = new BrickContext({
       name,
@@ -156,6 +157,8 @@ export class Brick {
   }
 
   #carryOut(session: Session, { seq, op, body }: IncomingRequest): void {
+    // It waited for the recovery, and its session ended meanwhile.
+    if (session.ended) return;
     try {
       if (messages[op].durable) {
         const before = this.#context.parts.records.answerOf(session, seq, op);

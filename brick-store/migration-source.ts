@@ -103,6 +103,7 @@ export class MigrationSource {
   readonly #byFile = new Map<FileId, Migration>();
   readonly #reports = new Map<MigrationId, Migration>();
   readonly #tidying = new Map<FileId, Promise<void>>();
+  readonly #committing = new Map<FileId, Promise<void>>();
   #closed = false;
 
   constructor(options: MigrationSourceOptions) {
@@ -140,8 +141,14 @@ export class MigrationSource {
     });
   }
 
-  report(id: MigrationId): MigrationReport {
+  /** @param moved the REPLAY record of the file: all that is known of a move after a restart of the brick */
+  report(file: FileId, id: MigrationId, moved: (Moved & { dataLeft: boolean }) | undefined): MigrationReport {
     const migration = this.#reports.get(id);
+    if (migration === undefined && moved?.migration === id) {
+      const known = newMigration({ file, migration: id, target: moved.target, freezeMs: 0 }, moved.epoch, 0);
+      known.phase = moved.dataLeft ? 'committed' : 'tidied';
+      return this.#reportOf(known);
+    }
     if (migration === undefined) {
       throw new Refusal(
         'ENOENT',
@@ -172,8 +179,9 @@ export class MigrationSource {
       : 'running';
   }
 
-  isMoving(file: FileId): boolean {
-    return this.#byFile.has(file);
+  /** Set while the REPLAY record of the file is being written: until it is durable, nobody may be told of it. */
+  committing(file: FileId): Promise<void> | undefined {
+    return this.#committing.size === 0 ? undefined : this.#committing.get(file);
   }
 
   /** Resolves when no data of an earlier stay of the file is left that a tidy still has to remove. */
@@ -378,11 +386,18 @@ export class MigrationSource {
   async #commit(migration: Migration, moved: Moved): Promise<void> {
     const { file } = migration;
     migration.committing = true;
+    const written = this.#o.store.write(this.#o.files.commitOps(file, moved), { sync: true });
+    this.#committing.set(
+      file,
+      written.catch(() => undefined),
+    );
     try {
-      await this.#o.store.write(this.#o.files.commitOps(file, moved), { sync: true });
+      await written;
     } catch (error) {
       migration.committing = false;
       throw error;
+    } finally {
+      this.#committing.delete(file);
     }
     this.#step(migration, 'committed');
     migration.timer?.stop();

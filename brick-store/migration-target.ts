@@ -66,6 +66,9 @@ interface Stage {
   readonly held: HeldLock[];
   readonly waiting: WaitingLock[];
   opening: Promise<void> | undefined;
+  /** Resolves with true when the file is served here, however that came about. */
+  readonly opened: Promise<true>;
+  readonly tellOpened: () => void;
   timer: Timer | undefined;
 }
 
@@ -84,6 +87,7 @@ export interface MigrationTargetOptions {
   readonly peer: (brick: BrickName) => Peer;
   /** Resolves when no data of an earlier stay of the file here is still being removed. */
   readonly tidied: (file: FileId) => Promise<void>;
+  readonly deleteIfUnused: (file: FileId) => void;
 }
 
 export class MigrationTarget {
@@ -164,7 +168,14 @@ export class MigrationTarget {
     const stage = this.#staged(body);
     const { migration: _migration, file: _file, ...ready } = body;
     stage.record = { ...stage.record, ready };
-    await this.#o.store.write(this.#o.stages.stageOps(stage.record), { sync: true });
+    const ops = [...this.#o.stages.stageOps(stage.record)];
+    for (const { client } of body.openers) {
+      // Who has the file open without a lock is expected here too, also after a restart.
+      if (stage.parts.has(client)) continue;
+      stage.parts.set(client, 1);
+      ops.push(...this.#o.stages.handoverOps({ file: body.file, client, part: 0, held: [], waiting: [] }));
+    }
+    await this.#o.store.write(ops, { sync: true });
     if (this.#stages.get(body.file) !== stage) throw this.#unknown(body.migration);
     this.#step(stage, 'ready');
   }
@@ -178,6 +189,15 @@ export class MigrationTarget {
     }
     if (stage.phase !== 'ready') throw this.#unknown(migration);
     await this.#open(stage);
+  }
+
+  /** A client was redirected here by this very migration: the source has committed it. Opens in the background. */
+  shown(migration: MigrationId, file: FileId): void {
+    const stage = this.#stages.get(file);
+    if (stage?.phase !== 'ready' || stage.record.migration !== migration) return;
+    this.#open(stage).catch((error: unknown) => {
+      this.#o.trace.warn('stage not opened', { migration, file, error: textOf(error) });
+    });
   }
 
   async abort(migration: MigrationId, file: FileId): Promise<void> {
@@ -195,7 +215,10 @@ export class MigrationTarget {
     if (stage === undefined || stage.phase !== 'ready') return false;
     for (;;) {
       if (this.#stages.get(file) !== stage || this.#closed) return true;
-      const settled = await this.#ask(stage);
+      const asked = this.#ask(stage);
+      // Where the race was won by the opening, a failure to ask matters to nobody.
+      asked.catch(() => undefined);
+      const settled = await Promise.race([asked, stage.opened]);
       if (settled) return true;
       await this.#o.clock.sleep(askAgainMs);
     }
@@ -203,6 +226,11 @@ export class MigrationTarget {
 
   isStaged(file: FileId): boolean {
     return this.#stages.has(file);
+  }
+
+  /** True while a client that a move brought has not spoken of the file here: it may have it open. */
+  isAwaited(file: FileId): boolean {
+    return this.#unconfirmed.has(file);
   }
 
   /** True where the client's moved locks still lie on disk: `confirm` must come before its first request. */
@@ -216,8 +244,7 @@ export class MigrationTarget {
     const parts = clients?.get(client);
     if (clients === undefined || parts === undefined) return;
     await this.#o.store.write(this.#o.stages.dropHandoverOps(file, client, parts));
-    clients.delete(client);
-    if (clients.size === 0) this.#unconfirmed.delete(file);
+    this.#confirmed(file, client, clients);
   }
 
   /** The client's session ended, or the file went on to another brick: nothing of it needs to be kept. */
@@ -239,11 +266,16 @@ export class MigrationTarget {
 
   #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
     const ops = this.#o.stages.dropHandoverOps(file, client, clients.get(client) ?? 0);
-    clients.delete(client);
-    if (clients.size === 0) this.#unconfirmed.delete(file);
+    this.#confirmed(file, client, clients);
     this.#o.store.write(ops).catch((error: unknown) => {
       this.#o.trace.warn('hand-over record not removed', { file, client, error: textOf(error) });
     });
+  }
+
+  #confirmed(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
+    if (!clients.delete(client) || clients.size > 0) return;
+    this.#unconfirmed.delete(file);
+    this.#o.deleteIfUnused(file);
   }
 
   #noteUnconfirmed(file: FileId, client: ClientId, parts: number): void {
@@ -289,6 +321,9 @@ export class MigrationTarget {
     } finally {
       release();
     }
+    stage.tellOpened();
+    // Its last name may have gone, and its last handle, just before the freeze.
+    this.#o.deleteIfUnused(file);
     this.#o.trace.info('migration opened', {
       migration: stage.record.migration,
       file,
@@ -371,14 +406,22 @@ export class MigrationTarget {
   }
 }
 
-const newStage = (record: StageRecord): Stage => ({
-  record,
-  phase: 'staged',
-  parts: new Map(),
-  held: [],
-  waiting: [],
-  opening: undefined,
-  timer: undefined,
-});
+function newStage(record: StageRecord): Stage {
+  let tellOpened = (): void => undefined;
+  const opened = new Promise<true>((resolve) => {
+    tellOpened = () => resolve(true);
+  });
+  return {
+    record,
+    phase: 'staged',
+    parts: new Map(),
+    held: [],
+    waiting: [],
+    opening: undefined,
+    opened,
+    tellOpened,
+    timer: undefined,
+  };
+}
 
 const textOf = (error: unknown): string => asRefusal(error)?.message ?? String(error);

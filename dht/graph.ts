@@ -2,7 +2,9 @@
  * One graph: the connections of one client to the bricks of one version of volume.json, what was learned through
  * them, and the operations that use them, put together. Decides nothing itself.
  */
-import type { ClientId } from '../wire/ids.js';
+import type { Trace } from '../host/trace.js';
+import type { ClientId, FileId } from '../wire/ids.js';
+import type { Moved } from '../wire/lock-types.js';
 import { BrickLinks, type ConnectOptions } from './brick-links.js';
 import { Directories } from './directories.js';
 import { DirectoryHealing } from './directory-healing.js';
@@ -42,6 +44,7 @@ export class Graph {
     const placement = new Placement(
       placesMax,
       (file) => uses.opens(file) > 0 || held.has(file) || calls.hasWaits(file),
+      (file, moved) => this.#showMove(file, moved, trace),
     );
     // The links tell the session events, which need the calls, which need the links.
     let events: SessionEvents | undefined;
@@ -74,6 +77,15 @@ export class Graph {
     this.renames = new Rename(parts, names, this.names, this.directories);
     this.locks = new LockOperations(context);
     this.#lanes = lanes;
+  }
+
+  /** The source may die before it has told the target that it committed; whoever knows of it can. */
+  #showMove(file: FileId, { target, migration }: Moved, trace: Trace): void {
+    if (!this.links.names.includes(target)) return;
+    this.links
+      .at(target)
+      .call('showMove', { file, migration })
+      .catch((error: unknown) => trace.debug('move not shown', { file, target, error: String(error) }));
   }
 
   get client(): ClientId {

@@ -108,8 +108,7 @@ export class HomeCalls {
     const asked = path.at(-1)!;
     const refusal = asRefusal(error);
     if (refusal?.code === 'EREMOTE' && refusal.moved !== undefined) {
-      const { target, epoch } = refusal.moved;
-      const place = this.#placement.learn(file, target, epoch);
+      const place = this.#placement.moved(file, refusal.moved);
       if (place.brick !== asked) return place;
       // The brick denies what is known with a newer epoch than the one it speaks of: only asking all can tell.
     } else if (refusal?.code !== 'ESTALE') {
@@ -131,8 +130,8 @@ export class HomeCalls {
     const found = await this.#ask(file);
     if (found.here !== undefined) return this.#placement.found(file, found.here);
     if (found.moved !== undefined && found.moved.target !== deniedBy) {
-      const { target, epoch } = found.moved;
-      const place = this.#placement.learn(file, target, epoch);
+      const { target } = found.moved;
+      const place = this.#placement.moved(file, found.moved);
       // A newer belief that no brick confirms is worth less than what a brick remembers.
       return place.brick === target ? place : this.#placement.found(file, target);
     }

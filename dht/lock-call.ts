@@ -218,7 +218,7 @@ export class LockCall implements PendingLock {
       } catch (error) {
         const refusal = asRefusal(error);
         if (refusal === undefined) throw error;
-        if (refusal.moved !== undefined) placement.learn(file, refusal.moved.target, refusal.moved.epoch);
+        if (refusal.moved !== undefined) placement.moved(file, refusal.moved);
         elsewhere = refusal.code !== 'ENOTCONN';
         if (elsewhere) break;
       }

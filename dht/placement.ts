@@ -6,6 +6,7 @@
  * never forgotten, since a reclaim after a restart of its brick must find it.
  */
 import type { BrickName, Epoch, FileId } from '../wire/ids.js';
+import type { Moved } from '../wire/lock-types.js';
 import { RecentMap } from './recent-map.js';
 
 export interface Place {
@@ -19,8 +20,16 @@ const hintEpoch = -1 as Epoch;
 export class Placement {
   readonly #places: RecentMap<FileId, Place>;
 
-  constructor(limit: number, isInUse: (file: FileId) => boolean) {
+  readonly #onMoved: (file: FileId, moved: Moved) => void;
+
+  /** @param onMoved called when a REPLAY record taught something new, before anything is sent to the target */
+  constructor(
+    limit: number,
+    isInUse: (file: FileId) => boolean,
+    onMoved: (file: FileId, moved: Moved) => void = () => undefined,
+  ) {
     this.#places = new RecentMap(limit, isInUse);
+    this.#onMoved = onMoved;
   }
 
   of(file: FileId): Place | undefined {
@@ -35,6 +44,14 @@ export class Placement {
     }
     const place = { brick, epoch };
     this.#places.set(file, place);
+    return place;
+  }
+
+  /** A brick's REPLAY record, from an EREMOTE or an event. */
+  moved(file: FileId, moved: Moved): Place {
+    const before = this.#places.get(file);
+    const place = this.learn(file, moved.target, moved.epoch);
+    if (place !== before) this.#onMoved(file, moved);
     return place;
   }
 

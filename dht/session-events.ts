@@ -31,8 +31,8 @@ export class SessionEvents implements LinkEvents {
       const { seq, ticket } = body as EventBody<'queued'>;
       this.#context.calls.queued(brick, seq, ticket);
     } else {
-      const { file, target, epoch } = body as EventBody<'moved'>;
-      this.#context.placement.learn(file, target, epoch);
+      const { file, ...moved } = body as EventBody<'moved'>;
+      this.#context.placement.moved(file, moved);
     }
   }
 
@@ -54,7 +54,7 @@ export class SessionEvents implements LinkEvents {
       const refusal = asRefusal(error);
       if (refusal?.moved !== undefined) {
         // Its locks went with it.
-        placement.learn(file, refusal.moved.target, refusal.moved.epoch);
+        placement.moved(file, refusal.moved);
       } else if (refusal?.code === 'ESTALE') {
         trace.warn('nothing to reclaim', { brick, file, locks: locks.length });
       } else {

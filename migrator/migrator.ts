@@ -9,7 +9,7 @@ import type { DistributedVolume } from '../dht/distributed-volume.js';
 import type { Clock } from '../host/clock.js';
 import type { Random } from '../host/random.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
-import { type BrickName, type FileId, hexOf, type MigrationId } from '../wire/ids.js';
+import { type BrickName, type Epoch, type FileId, hexOf, type MigrationId } from '../wire/ids.js';
 import type { BrickLink } from '../wire/link.js';
 import type { MigrationReport } from '../wire/messages.js';
 
@@ -30,6 +30,22 @@ export interface MigrateOptions {
 }
 
 const pollMs = 10;
+/** How long a source may be away before its migrator stops asking. The move ends without it. */
+const sourceAwayMsMax = 30_000;
+
+/** A move of which the source's records know nothing did not happen. */
+const unknownReport = {
+  epoch: 0 as Epoch,
+  phase: 'aborted',
+  bytesTotal: 0,
+  bytesCopied: 0,
+  rounds: 0,
+  dirtyBytes: 0,
+  freezeUs: 0,
+  holders: 0,
+  waiters: 0,
+  parked: 0,
+} as const;
 
 /**
  * Resolves when the move is decided: `tidied` (or `opened`) with the file at its target, or `aborted` with a reason.
@@ -40,7 +56,12 @@ export async function migrateFile(options: MigrateOptions): Promise<MigrationRep
   if (!links.has(target)) throw new Refusal('EINVAL', `there is no brick ${target} in this volume`);
   const migration = hexOf(options.random.bytes(16)) as MigrationId;
   const source = await sourceOf(links, file);
-  await linkTo(links, source).call('migrate', { file, migration, target, freezeMs });
+  try {
+    await linkTo(links, source).call('migrate', { file, migration, target, freezeMs });
+  } catch (error) {
+    // The source may have begun before the link was lost: its own record of the migration tells.
+    if (!isLinkLoss(error)) throw error;
+  }
   const report = await watch(options, source, migration);
   if (report.phase !== 'aborted') await pointNames(options);
   return report;
@@ -62,6 +83,31 @@ export async function sourceOf(links: ReadonlyMap<BrickName, BrickLink>, file: F
   throw new Refusal('ESTALE', `no brick has file ${file}`);
 }
 
+const isLinkLoss = (error: unknown): boolean => {
+  const code = asRefusal(error)?.code;
+  return code === 'EIO' || code === 'ENOTCONN' || code === 'EFENCED';
+};
+
+/** A source that restarts is asked again; it knows from its records how the move ended. */
+async function statusOf(
+  { file, links, clock, target }: MigrateOptions,
+  source: BrickName,
+  migration: MigrationId,
+): Promise<MigrationReport> {
+  const deadline = clock.now() + sourceAwayMsMax;
+  for (;;) {
+    try {
+      return (await linkTo(links, source).call('migrationStatus', { migration, file })).report;
+    } catch (error) {
+      if (asRefusal(error)?.code === 'ENOENT') {
+        return { ...unknownReport, migration, file, source, target, reason: (error as Refusal).message };
+      }
+      if (!isLinkLoss(error) || clock.now() > deadline) throw error;
+    }
+    await clock.sleep(pollMs);
+  }
+}
+
 async function watch(
   options: MigrateOptions,
   source: BrickName,
@@ -70,7 +116,7 @@ async function watch(
   const { file, links, clock } = options;
   let cancelled = false;
   for (;;) {
-    const { report } = await linkTo(links, source).call('migrationStatus', { migration, file });
+    const report = await statusOf(options, source, migration);
     options.onProgress?.(report);
     if (report.phase === 'tidied' || report.phase === 'aborted') return report;
     if (!cancelled && options.isCancelled?.()) {

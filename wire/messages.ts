@@ -347,6 +347,12 @@ export const messages = {
   /** Ends a migration that is not committed. */
   migrationCancel: row(82, tools, { migration: migrationId, file: fileId }, {}),
 
+  /**
+   * A client shows the migration of an EREMOTE to the target: proof that the source committed, so the target opens its
+   * stage without asking a source that may have died. Answered at once; harmless where there is no such stage.
+   */
+  showMove: row(84, clients, { file: fileId, migration: migrationId }, {}),
+
   // ---- migration: source to target, and back ----------------------------------------------------------------------
   stagePrepare: row(90, bricks, { migration: migrationId, file: fileId, source: brickName, epoch }, {}),
   /** `clear`: chunks first..last are holes, before `chunks` are put. */

@@ -9,6 +9,7 @@ export function migrationRoutes(
   | 'migrate'
   | 'migrationStatus'
   | 'migrationCancel'
+  | 'showMove'
   | 'stagePrepare'
   | 'stageContent'
   | 'stageLocks'
@@ -21,9 +22,15 @@ export function migrationRoutes(
   const done = (work: Promise<void>): Promise<typeof nothing> => work.then(() => nothing);
   return {
     migrate: (_session, body) => context.reading(body.file, () => done(source.start(body))),
-    migrationStatus: (_session, body) => ({ report: source.report(body.migration) }),
+    migrationStatus: (_session, { file, migration }) => ({
+      report: source.report(file, migration, state.redirect(file)),
+    }),
     migrationCancel: (_session, body) => {
       source.cancel(body.migration);
+      return nothing;
+    },
+    showMove: (_session, body) => {
+      target.shown(body.migration, body.file);
       return nothing;
     },
     stagePrepare: (_session, body) => done(target.prepare(body)),

@@ -12,7 +12,8 @@ export function operatorRoutes(
 ): Pick<Handlers, 'locate' | 'listLocks' | 'status' | 'namesOf'> {
   const { state, locks, sessions, source, name } = context.parts;
   return {
-    locate: (_session, { file }) => {
+    locate: async (_session, { file }) => {
+      await source.committing(file);
       if (state.isHere(file)) return { place: 'here', moved: undefined };
       const moved = state.redirect(file);
       return moved ? { place: 'moved', moved } : { place: 'absent', moved: undefined };
