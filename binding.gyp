@@ -9,7 +9,8 @@
       "target_name": "lock-process",
       "type": "executable",
       "sources": ["conformance/lock-process.c"],
-      "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra"]
+      "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread"],
+      "ldflags": ["-pthread"]
     }
   ]
 }

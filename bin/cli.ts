@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addBrickCommand } from './brick-command.js';
+import { addCheckCommand } from './check-command.js';
 import { exitCodes, explain } from './failure.js';
 import { addHoldCommand } from './hold-command.js';
 import { addLocksCommand } from './locks-command.js';
@@ -47,6 +48,7 @@ function buildProgram(): Command {
     addLocksCommand,
     addStatusCommand,
     addHoldCommand,
+    addCheckCommand,
   ])
     add(program);
   inherit(program);
