@@ -166,3 +166,29 @@ t.test('statfs shows the space of the volume', { skip }, async (t) => {
     [1000, 600, 255],
   );
 });
+
+t.test(
+  'a file that another mount made in the same moment is opened only as its mode allows',
+  { skip },
+  async (t) => {
+    const h = new KernelHarness(t);
+    const [a, b] = [await h.mount(), await h.mount()];
+    const [p, q] = [h.process(a), h.process(b)];
+    await p.run(`os.chmod('.', 0o777)`);
+    await q.run(`os.setuid(1000)`);
+    for (const [mode, expected] of [
+      [0o600, 'errno: EACCES'],
+      [0o666, 'first'],
+    ] as const) {
+      const name = `f${mode}`;
+      h.files.before = async (method, client) => {
+        if (method !== 'create' || !client.endsWith('2')) return;
+        h.files.before = () => undefined;
+        await p.run(`put('${name}', b'first'); os.chmod('${name}', ${mode})`);
+      };
+      t.equal(await q.run(`os.pread(os.open('${name}', os.O_RDWR | os.O_CREAT), 9, 0)`), expected);
+    }
+    t.equal(await q.run(`os.open('f${0o666}', os.O_RDWR | os.O_CREAT | os.O_EXCL)`), 'errno: EEXIST');
+    t.strictSame(h.faults, []);
+  },
+);

@@ -23,6 +23,7 @@ import {
 import type { RequestHead, RequestOf } from '../fuse/request.js';
 import type { Inode } from '../inode-table.js';
 import type { Context } from './context.js';
+import { dropCache } from './refresh.js';
 
 const entered = (context: Context, parent: Inode, name: ByteText, attributes: Attributes): Reply => {
   const inode = context.inodes.enter(attributes);
@@ -109,18 +110,33 @@ export const create = async (context: Context, request: RequestOf<'CREATE'>): Pr
   const parent = context.inodes.get(head.nodeid);
   const options = { exclusive: (flags & abi.O_EXCL) !== 0, open: true };
   const inode = newInode(parent, head, 'file', request.mode);
-  let { created, attributes } = await volume.create(parent.file, name, inode, options);
-  if (!created) {
-    if (!mayOpenExisting(head, attributes)) {
-      await volume.release(attributes.file, []);
-      throw new Refusal('ESTALE', 'another mount made this file at the same time');
-    }
-    if ((flags & abi.O_TRUNC) !== 0) attributes = await volume.changeAttributes(attributes.file, { size: 0 });
-  }
-  const entry = context.inodes.enter(attributes);
+  const { created, attributes } = await volume.create(parent.file, name, inode, options);
+  const now = created
+    ? attributes
+    : await takeExisting(context, head, attributes, (flags & abi.O_TRUNC) !== 0);
+  const entry = context.inodes.enter(now);
   context.inodes.named(parent, name, entry);
   const file = context.files.open(entry, flags);
-  return createReply(entry.nodeid, attributes, context.times, file.fh, abi.FOPEN_KEEP_CACHE);
+  if (!entry.pages.isCurrent(now.change)) await dropCache(context, entry, now.change);
+  return createReply(entry.nodeid, now, context.times, file.fh, abi.FOPEN_KEEP_CACHE);
+};
+
+/** The volume has counted an open of this file: it is taken back where the answer is no. */
+const takeExisting = async (
+  context: Context,
+  head: RequestHead,
+  attributes: Attributes,
+  truncate: boolean,
+): Promise<Attributes> => {
+  const { volume } = context;
+  try {
+    if (!mayOpenExisting(head, attributes))
+      throw new Refusal('ESTALE', 'another mount made this file at the same time');
+    return truncate ? await volume.changeAttributes(attributes.file, { size: 0 }) : attributes;
+  } catch (error) {
+    await volume.release(attributes.file, []);
+    throw error;
+  }
 };
 
 const remove = (context: Context, parent: Inode, name: ByteText, removal: Promise<void>): Promise<Reply> =>

@@ -12,7 +12,8 @@ import type { Trace } from '../../host/trace.js';
 import { KernelDevice } from '../fuse/kernel-device.js';
 import { Mount, type MountOptions } from '../mount.js';
 import { KernelProcess } from './kernel-process.js';
-import { MemoryFiles, MemoryVolume } from './memory-volume.js';
+import { MemoryFiles } from './memory-files.js';
+import { MemoryVolume } from './memory-volume.js';
 
 const canMount = (): boolean => {
   if (process.getuid?.() !== 0) return false;
