@@ -1,3 +1,4 @@
+/** The order of tasks on one file: at once, after the holder, and never out of turn. */
 import t from 'tap';
 import type { FileId } from '../wire/ids.js';
 import { FileQueue } from './file-queue.js';

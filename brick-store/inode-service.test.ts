@@ -1,3 +1,4 @@
+/** Attributes, extended attributes, links and the end of an inode, decided on a real store. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

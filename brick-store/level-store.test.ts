@@ -1,3 +1,4 @@
+/** The store keeps its order and what it acknowledged, also over a SIGKILL. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -7,16 +7,18 @@
  *
  * Called by brick.ts: `start` for the `migrate` message, `touched` after every change of content.
  */
-import type { Clock, Timer } from '../host/clock.js';
+import type { Clock } from '../host/clock.js';
 import type { Trace } from '../host/trace.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName, ClientId, Epoch, FileId, MigrationId } from '../wire/ids.js';
-import { chunkBytes } from '../wire/limits.js';
-import type { HeldLock, Moved, WaitingLock } from '../wire/lock-types.js';
+import type { Moved } from '../wire/lock-types.js';
 import type { Answer, MigrationReport, Op, Request } from '../wire/messages.js';
 import { assertSourceStep, type SourcePhase } from '../wire/migration-steps.js';
+import { ContentCopy } from './content-copy.js';
 import type { FileQueue } from './file-queue.js';
 import type { LockService } from './lock-service.js';
+import { sendLocks } from './lock-transfer.js';
+import { isOver, type Migration, newMigration, reportOf } from './migration.js';
 import type { Store, StoreOp } from './store.js';
 
 /** The way to another brick. */
@@ -45,45 +47,12 @@ export interface FileToMove {
   tidy(file: FileId): Promise<void>;
 }
 
-interface Migration {
-  readonly id: MigrationId;
-  readonly file: FileId;
-  readonly target: BrickName;
-  readonly epoch: Epoch;
-  readonly freezeMs: number;
-  phase: SourcePhase;
-  reason: string;
-  bytesTotal: number;
-  bytesCopied: number;
-  rounds: number;
-  freezeUs: number;
-  holders: number;
-  waiters: number;
-  parked: number;
-  frozenAt: number;
-  dirty: Set<number>;
-  /** Chunks that became holes in ranges too long to list. */
-  cleared: { first: number; last: number } | undefined;
-  release: (() => void) | undefined;
-  timer: Timer | undefined;
-  /** True from the moment the REPLAY record is being written: it can no longer be cancelled. */
-  committing: boolean;
-}
-
-/** Chunks of one stageContent message: under one transfer. */
-const chunksPerMessage = 48;
-/** Messages on their way at once. */
-const messagesInFlightMax = 4;
 /** A round that leaves this little is followed by the freeze. */
 const dirtyChunksForFreeze = 32;
 /** From this round on, writers wait while more than `dirtyChunksThrottle` chunks are dirty: a file written without pause still moves. */
 const throttleFromRound = 3;
 const dirtyChunksThrottle = 128;
 const roundsMax = 12;
-/** A touched range longer than this is handled as a range. */
-const touchedChunksListed = 65_536;
-/** Locks and waiters of one stageLocks message. */
-const locksPerMessage = 4000;
 const reportsKept = 1000;
 
 export interface MigrationSourceOptions {
@@ -127,6 +96,7 @@ export class MigrationSource {
     const migration = newMigration(body, epoch, this.#o.files.size(file));
     this.#byFile.set(file, migration);
     this.#keepReport(migration);
+    this.#traceStep(migration);
     try {
       await peer.call('stagePrepare', { migration: migration.id, file, source: this.#o.brick, epoch });
     } catch (error) {
@@ -147,7 +117,7 @@ export class MigrationSource {
     if (migration === undefined && moved?.migration === id) {
       const known = newMigration({ file, migration: id, target: moved.target, freezeMs: 0 }, moved.epoch, 0);
       known.phase = moved.dataLeft ? 'committed' : 'tidied';
-      return this.#reportOf(known);
+      return reportOf(this.#o.brick, known);
     }
     if (migration === undefined) {
       throw new Refusal(
@@ -155,11 +125,11 @@ export class MigrationSource {
         `${this.#o.brick} knows no migration ${id}: it was aborted by a restart of the brick, or is old`,
       );
     }
-    return this.#reportOf(migration);
+    return reportOf(this.#o.brick, migration);
   }
 
   reports(): MigrationReport[] {
-    return [...this.#reports.values()].map((migration) => this.#reportOf(migration));
+    return [...this.#reports.values()].map((migration) => reportOf(this.#o.brick, migration));
   }
 
   cancel(id: MigrationId): void {
@@ -192,18 +162,12 @@ export class MigrationSource {
   /** After every change of content of any file. */
   touched(file: FileId, first: number, last: number): void {
     const migration = this.#byFile.get(file);
-    if (migration === undefined || (migration.phase !== 'copy' && migration.phase !== 'prepare')) return;
-    if (last - first > touchedChunksListed) {
-      const { cleared } = migration;
-      migration.cleared = cleared
-        ? { first: Math.min(first, cleared.first), last: Math.max(last, cleared.last) }
-        : { first, last };
-    } else {
-      for (let index = first; index <= last; index++) migration.dirty.add(index);
-    }
+    if (migration?.copy === undefined || migration.phase !== 'copy') return;
+    const { copy } = migration;
+    copy.touched(first, last);
     if (
-      migration.rounds >= throttleFromRound &&
-      migration.dirty.size > dirtyChunksThrottle &&
+      copy.rounds >= throttleFromRound &&
+      copy.dirtyChunks > dirtyChunksThrottle &&
       migration.release === undefined
     ) {
       // The writer that came too far ahead of the copy has its answer; the next one waits in the file's queue.
@@ -238,68 +202,22 @@ export class MigrationSource {
 
   async #carryOn(migration: Migration, peer: Peer): Promise<void> {
     this.#step(migration, 'copy');
-    await this.#copyAll(migration, peer);
-    while (migration.dirty.size > dirtyChunksForFreeze && migration.rounds < roundsMax) {
-      await this.#copyDirty(migration, peer);
-      this.#endThrottle(migration);
+    const copy = new ContentCopy({
+      migration: migration.id,
+      file: migration.file,
+      peer,
+      files: this.#o.files,
+      assertRunning: () => this.#assertRunning(migration),
+    });
+    migration.copy = copy;
+    await copy.sendAll();
+    while (copy.dirtyChunks > dirtyChunksForFreeze && copy.rounds < roundsMax) {
+      await copy.sendDirty();
+      this.#endThrottle(migration, copy);
     }
     await this.#freeze(migration);
+    while (!copy.isClean) await copy.sendDirty();
     await this.#handOver(migration, peer);
-  }
-
-  /** First round: every stored chunk. */
-  async #copyAll(migration: Migration, peer: Peer): Promise<void> {
-    const { file } = migration;
-    let from = 0;
-    const window = new SendWindow();
-    for (;;) {
-      const indexes = await this.#o.files.chunkIndexes(file, from, chunksPerMessage);
-      this.#assertRunning(migration);
-      if (indexes.length === 0) break;
-      from = indexes[indexes.length - 1]! + 1;
-      await window.send(this.#sendChunks(migration, peer, indexes));
-      this.#assertRunning(migration);
-    }
-    await window.finish();
-    this.#assertRunning(migration);
-    migration.rounds = 1;
-  }
-
-  async #copyDirty(migration: Migration, peer: Peer): Promise<void> {
-    const { cleared } = migration;
-    const dirty = [...migration.dirty].sort((a, b) => a - b);
-    migration.dirty.clear();
-    migration.cleared = undefined;
-    if (cleared !== undefined) {
-      const { id, file } = migration;
-      await peer.call('stageContent', { migration: id, file, clear: cleared, chunks: [] });
-      this.#assertRunning(migration);
-      let from = cleared.first;
-      for (;;) {
-        const indexes = (await this.#o.files.chunkIndexes(file, from, chunksPerMessage)).filter(
-          (i) => i <= cleared.last,
-        );
-        if (indexes.length === 0) break;
-        from = indexes[indexes.length - 1]! + 1;
-        await this.#sendChunks(migration, peer, indexes);
-        this.#assertRunning(migration);
-      }
-    }
-    const window = new SendWindow();
-    for (let at = 0; at < dirty.length; at += chunksPerMessage) {
-      await window.send(this.#sendChunks(migration, peer, dirty.slice(at, at + chunksPerMessage)));
-      this.#assertRunning(migration);
-    }
-    await window.finish();
-    this.#assertRunning(migration);
-    migration.rounds += 1;
-  }
-
-  async #sendChunks(migration: Migration, peer: Peer, indexes: readonly number[]): Promise<void> {
-    const { id, file } = migration;
-    const chunks = indexes.map((index) => ({ index, data: this.#o.files.readChunk(file, index) }));
-    await peer.call('stageContent', { migration: id, file, clear: undefined, chunks });
-    for (const { data } of chunks) migration.bytesCopied += data?.byteLength ?? 0;
   }
 
   /** Meta-lock: from here on everything that changes the file, its locks or its writes waits in the file's queue. */
@@ -326,13 +244,12 @@ export class MigrationSource {
 
   async #handOver(migration: Migration, peer: Peer): Promise<void> {
     const { id, file, target, epoch } = migration;
-    while (migration.dirty.size > 0 || migration.cleared !== undefined)
-      await this.#copyDirty(migration, peer);
     this.#step(migration, 'handover');
     const snapshot = this.#o.locks.snapshot(file);
     migration.holders = snapshot.held.length;
     migration.waiters = snapshot.waiting.length;
-    await this.#sendLocks(migration, peer, snapshot.held, snapshot.waiting);
+    const assertRunning = (): void => this.#assertRunning(migration);
+    await sendLocks({ migration: id, file, peer, assertRunning }, snapshot);
     const description = await this.#o.files.describe(file);
     this.#assertRunning(migration);
     await peer.call('stageReady', {
@@ -345,41 +262,6 @@ export class MigrationSource {
     });
     this.#assertRunning(migration);
     await this.#commit(migration, { target, epoch, migration: id });
-  }
-
-  async #sendLocks(
-    migration: Migration,
-    peer: Peer,
-    held: readonly HeldLock[],
-    waiting: readonly WaitingLock[],
-  ): Promise<void> {
-    const { id, file } = migration;
-    const parts = new Map<ClientId, { held: HeldLock[]; waiting: WaitingLock[] }>();
-    const partOf = (client: ClientId): { held: HeldLock[]; waiting: WaitingLock[] } => {
-      let part = parts.get(client);
-      if (part === undefined) {
-        part = { held: [], waiting: [] };
-        parts.set(client, part);
-      }
-      return part;
-    };
-    for (const lock of held) partOf(lock.client).held.push(lock);
-    for (const lock of waiting) partOf(lock.client).waiting.push(lock);
-    const window = new SendWindow();
-    for (const part of parts.values()) {
-      for (let at = 0; at < part.held.length; at += locksPerMessage) {
-        const some = part.held.slice(at, at + locksPerMessage);
-        await window.send(peer.call('stageLocks', { migration: id, file, held: some, waiting: [] }));
-        this.#assertRunning(migration);
-      }
-      for (let at = 0; at < part.waiting.length; at += locksPerMessage) {
-        const some = part.waiting.slice(at, at + locksPerMessage);
-        await window.send(peer.call('stageLocks', { migration: id, file, held: [], waiting: some }));
-        this.#assertRunning(migration);
-      }
-    }
-    await window.finish();
-    this.#assertRunning(migration);
   }
 
   /** The REPLAY record decides. Then meta-unlock: whoever waited here is told where the file went. */
@@ -406,7 +288,7 @@ export class MigrationSource {
     this.#o.files.movedAway(file, moved, lockers);
     this.#byFile.delete(file);
     this.#unfreeze(migration);
-    this.#o.trace.info('migration committed', { ...this.#reportOf(migration) });
+    this.#o.trace.info('migration committed', { ...reportOf(this.#o.brick, migration) });
     const opened = this.#openAtTarget(file, moved.target, moved.migration).then(() => {
       this.#step(migration, 'opened');
       return this.#o.files.tidy(file);
@@ -450,7 +332,7 @@ export class MigrationSource {
     migration.parked = this.#o.queue.waitingCount(migration.file);
     if (this.#byFile.get(migration.file) === migration) this.#byFile.delete(migration.file);
     this.#unfreeze(migration);
-    this.#o.trace.warn('migration aborted', { ...this.#reportOf(migration) });
+    this.#o.trace.warn('migration aborted', { ...reportOf(this.#o.brick, migration) });
     const { id, file, target } = migration;
     Promise.resolve()
       .then(() => this.#o.peer(target).call('stageAbort', { migration: id, file }))
@@ -466,10 +348,10 @@ export class MigrationSource {
     this.#letGo(migration);
   }
 
-  #endThrottle(migration: Migration): void {
+  #endThrottle(migration: Migration, copy: ContentCopy): void {
     if (migration.phase !== 'copy' || migration.release === undefined) return;
     // With little left the hold is kept: it becomes the freeze.
-    if (migration.dirty.size <= dirtyChunksForFreeze) return;
+    if (copy.dirtyChunks <= dirtyChunksForFreeze) return;
     migration.timer?.stop();
     this.#letGo(migration);
   }
@@ -482,8 +364,12 @@ export class MigrationSource {
   #step(migration: Migration, to: SourcePhase): void {
     assertSourceStep(migration.phase, to);
     migration.phase = to;
-    if (this.#o.trace.isDebug)
-      this.#o.trace.debug('migration step', { migration: migration.id, file: migration.file, to });
+    this.#traceStep(migration);
+  }
+
+  #traceStep({ id, file, target, phase }: Migration): void {
+    if (!this.#o.trace.isDebug) return;
+    this.#o.trace.debug('migration step', { side: 'source', migration: id, file, target, to: phase });
   }
 
   #keepReport(migration: Migration): void {
@@ -495,71 +381,6 @@ export class MigrationSource {
       return;
     }
   }
-
-  #reportOf(m: Migration): MigrationReport {
-    return {
-      migration: m.id,
-      file: m.file,
-      source: this.#o.brick,
-      target: m.target,
-      epoch: m.epoch,
-      phase: m.phase,
-      reason: m.reason,
-      bytesTotal: m.bytesTotal,
-      bytesCopied: m.bytesCopied,
-      rounds: m.rounds,
-      dirtyBytes: m.dirty.size * chunkBytes,
-      freezeUs: m.freezeUs,
-      holders: m.holders,
-      waiters: m.waiters,
-      parked: m.parked,
-    };
-  }
 }
-
-/** Keeps a few messages on their way, in order, and brings the first failure home. */
-class SendWindow {
-  #inFlight: Promise<unknown>[] = [];
-
-  async send(message: Promise<unknown>): Promise<void> {
-    // A failure is met when its turn comes; until then it must not count as unhandled.
-    message.catch(() => undefined);
-    this.#inFlight.push(message);
-    if (this.#inFlight.length >= messagesInFlightMax) await this.#inFlight.shift();
-  }
-
-  async finish(): Promise<void> {
-    for (const message of this.#inFlight) await message;
-    this.#inFlight = [];
-  }
-}
-
-const isOver = (phase: SourcePhase): boolean =>
-  phase === 'aborted' || phase === 'tidied' || phase === 'opened' || phase === 'committed';
 
 const textOf = (error: unknown): string => asRefusal(error)?.message ?? String(error);
-
-function newMigration(body: Request<'migrate'>, epoch: Epoch, bytesTotal: number): Migration {
-  return {
-    id: body.migration,
-    file: body.file,
-    target: body.target,
-    epoch,
-    freezeMs: body.freezeMs,
-    phase: 'prepare',
-    reason: '',
-    bytesTotal,
-    bytesCopied: 0,
-    rounds: 0,
-    freezeUs: 0,
-    holders: 0,
-    waiters: 0,
-    parked: 0,
-    frozenAt: 0,
-    dirty: new Set(),
-    cleared: undefined,
-    release: undefined,
-    timer: undefined,
-    committing: false,
-  };
-}

@@ -1,3 +1,4 @@
+/** Names of directories and files: every rule of create, link, rename and remove that a brick decides. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

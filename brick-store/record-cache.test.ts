@@ -1,3 +1,4 @@
+/** The cache shows what the store would, also after a write was refused. */
 import t from 'tap';
 import { Refusal } from '../wire/errors.js';
 import type { FileId } from '../wire/ids.js';

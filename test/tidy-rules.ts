@@ -15,7 +15,9 @@ export interface SourceText {
 export const fileLinesMax = 450;
 export const functionLinesMax = 80;
 
-const isTest = (path: string): boolean => path.endsWith('.test.ts') || path.startsWith('test/');
+/** A folder `testing` holds what the tests of the folder above share. */
+const isTest = (path: string): boolean =>
+  path.endsWith('.test.ts') || path.startsWith('test/') || path.includes('/testing/');
 const folderOf = (path: string): string => path.split('/')[0]!;
 const parse = ({ path, text }: SourceText): ts.SourceFile =>
   ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true);

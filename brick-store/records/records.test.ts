@@ -1,3 +1,4 @@
+/** Every record comes back as it was written, and garbage is refused with its kind and key. */
 import fc from 'fast-check';
 import t from 'tap';
 import type { BrickName, ByteText, ClientId, Epoch, FileId, MigrationId } from '../../wire/ids.js';
