@@ -127,8 +127,12 @@ export function addHoldCommand(program: Command): void {
       new Option('--kind <kind>', 'fcntl(2) or flock(2)').choices(['posix', 'flock']).default('posix'),
     )
     .option('--wait', 'wait until it is granted', false)
-    .option('--start <offset>', 'first byte (posix only)', offset, 0n)
-    .option('--length <bytes>', 'how many bytes; 0 is to the end of the file, however it grows', offset, 0n)
+    .addOption(new Option('--start <offset>', 'first byte (posix only)').argParser(offset).default(0n, '0'))
+    .addOption(
+      new Option('--length <bytes>', 'how many bytes; 0 is to the end of the file, however it grows')
+        .argParser(offset)
+        .default(0n, '0'),
+    )
     .addHelpText(
       'after',
       '\nExamples:\n  lockferry hold /mnt/vol/file --type write\n  lockferry hold /mnt/vol/file --type write --wait\n  lockferry hold /mnt/vol/file --type read --start 100 --length 50',

@@ -35,7 +35,7 @@ const paths = filesBelow(root).sort();
 const read = (path: string): SourceText => ({ path, text: readFileSync(join(root, path), 'utf8') });
 const sources = paths.filter((path) => path.endsWith('.ts')).map(read);
 const pages = paths.filter((path) => path.endsWith('.md')).map(read);
-const roots = ['bin/cli.ts', 'bin/demo.ts'];
+const roots = ['bin/cli.ts', 'bin/demo.ts', ...paths.filter((path) => /^benchmark\/[^/]+\.ts$/.test(path))];
 
 const sample = (path: string, text: string): SourceText => ({ path, text });
 
