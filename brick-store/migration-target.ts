@@ -141,6 +141,7 @@ export class MigrationTarget {
     if (this.#o.stages.isHere(file)) throw new Refusal('EEXIST', `file ${file} is here already`);
     const stage = newStage({ ...body, ready: undefined });
     this.#stages.set(file, stage);
+    this.#traceStep(stage);
     this.#watch(stage);
     await this.#o.store.write(this.#o.stages.stageOps(stage.record));
   }
@@ -403,6 +404,13 @@ export class MigrationTarget {
   #step(stage: Stage, to: TargetPhase): void {
     assertTargetStep(stage.phase, to);
     stage.phase = to;
+    this.#traceStep(stage);
+  }
+
+  #traceStep({ phase, record }: Stage): void {
+    if (!this.#o.trace.isDebug) return;
+    const { migration, file, source } = record;
+    this.#o.trace.debug('migration step', { side: 'target', migration, file, source, to: phase });
   }
 }
 
