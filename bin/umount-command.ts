@@ -1,16 +1,36 @@
 /** `lockferry umount`: takes a mount out of the tree, also a dead one whose process is gone. */
-import { spawnSync } from 'node:child_process';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Failure } from './failure.js';
 import { fuseType, mountedAt } from './mountpoints.js';
 
 const goneMsMax = 5000;
+const answerMsMax = 2000;
 
 /** umount(8) and fusermount3(1) hold the needed rights and the right order of steps; both know `-l`. */
 function unmounter(isLazy: boolean): readonly [string, readonly string[]] {
   const lazy = isLazy ? ['-l'] : [];
   return process.getuid?.() === 0 ? ['umount', lazy] : ['fusermount3', ['-u', ...(isLazy ? ['-z'] : [])]];
+}
+
+function takeOut(point: string, isLazy: boolean): SpawnSyncReturns<string> {
+  const [command, args] = unmounter(isLazy);
+  return spawnSync(command, [...args, point], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
+}
+
+/**
+ * Whether the process that served it is gone: the kernel then answers ENOTCONN for it. statfs is asked because nothing
+ * of its answer is cached; by another process, because a mount that only hangs would hang this one too.
+ */
+function isDead(point: string): boolean {
+  const asked = spawnSync('stat', ['-f', point], {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+    timeout: answerMsMax,
+    killSignal: 'SIGKILL',
+  });
+  return /Transport endpoint is not connected/.test(asked.stderr);
 }
 
 async function umount(mountpoint: string, options: { lazy: boolean }): Promise<void> {
@@ -27,8 +47,11 @@ async function umount(mountpoint: string, options: { lazy: boolean }): Promise<v
       `${mountpoint} is a ${mounted.type} filesystem, not a volume`,
       'Use umount(8) if you mean it',
     );
-  const [command, args] = unmounter(options.lazy);
-  const result = spawnSync(command, [...args, mounted.point], { encoding: 'utf8' });
+  const [command] = unmounter(options.lazy);
+  let result = takeOut(mounted.point, options.lazy);
+  // What still uses a dead mount has lost it already: there is nothing to wait for.
+  if (result.status !== 0 && /busy/i.test(result.stderr ?? '') && isDead(mounted.point))
+    result = takeOut(mounted.point, true);
   if (result.error)
     throw new Failure(
       'mountpoint',
