@@ -4,6 +4,7 @@ import { openVolume } from '../dht/distributed-volume.js';
 import { systemClock } from '../host/clock.js';
 import { systemRandom } from '../host/random.js';
 import { migrateFile, sourceOf } from '../migrator/migrator.js';
+import { resumeMigrations } from '../migrator/resume.js';
 import type { BrickName, FileId } from '../wire/ids.js';
 import type { MigrationReport } from '../wire/messages.js';
 import { Failure } from './failure.js';
@@ -82,16 +83,59 @@ export const describeMove = (report: MigrationReport): string =>
 
 const silent: CopyProgress = { update: () => undefined, stop: () => undefined };
 
-async function migrate(folder: string, path: string, options: { to: string; json: boolean }): Promise<void> {
+interface MigrateFlags {
+  readonly to?: string;
+  readonly json: boolean;
+  readonly resume: boolean;
+}
+
+/** Waits for the moves that other migrators left open, and heals the names of what moved. */
+async function resume(place: VolumeFolder, json: boolean): Promise<void> {
+  const title = 'lockferry migrate --resume';
+  const reached = await reachAllBricks(place, title);
+  const volume = await openVolume(toolOptions(place, title, 5000));
+  try {
+    const reports = await resumeMigrations({
+      links: reached.links,
+      volume,
+      clock: systemClock,
+      onWarning: (text) => console.error(`lockferry: ${text}`),
+    });
+    if (json) {
+      console.log(formatJson({ migrations: reports }));
+      return;
+    }
+    for (const report of reports) {
+      const end = report.phase === 'aborted' ? `aborted: ${report.reason}` : describeMove(report);
+      console.log(`file ${report.file}, ${report.source} to ${report.target}: ${end}.`);
+    }
+    if (reports.length === 0) console.log('No move was left open.');
+  } finally {
+    await volume.close();
+    await reached.close();
+  }
+}
+
+async function migrate(folder: string, path: string | undefined, options: MigrateFlags): Promise<void> {
   const place = openVolumeFolder(folder);
+  if (options.resume) {
+    if (path !== undefined || options.to !== undefined)
+      throw new Failure(
+        'usage',
+        '--resume looks at all moves of the volume',
+        'Give no path and no --to with it',
+      );
+    await resume(place, options.json);
+    return;
+  }
+  if (path === undefined || options.to === undefined)
+    throw new Failure(
+      'usage',
+      'Which file is to move, and where, is missing',
+      'For example: lockferry migrate /srv/vol db/accounts.sqlite --to brick-2',
+    );
   const target = findBrick(place, options.to).name;
-  let isCancelled = false;
-  // A second Ctrl-C ends this command at once; the source brick then decides the move alone.
-  process.once('SIGINT', () => {
-    isCancelled = true;
-  });
-  const progress = options.json ? silent : openCopyProgress();
-  const moved = await moveFile(place, path, target, progress, () => isCancelled);
+  const moved = await moveFile(place, path, target, options.json ? silent : openCopyProgress());
   if (options.json) console.log(formatJson({ path, ...moved }));
   else if (!moved.report) console.log(`${path} is on ${target} already.`);
   else console.log(`${path} moved from ${moved.from} to ${target}: ${describeMove(moved.report)}.`);
@@ -102,9 +146,13 @@ export function addMigrateCommand(program: Command): void {
     .command('migrate')
     .description('move a file with its locks and waiters to another brick while it is in use')
     .argument('<dir>', 'the folder of the volume')
-    .argument('<path>', 'the file: its path inside the volume')
-    .requiredOption('--to <brick>', 'where it goes')
+    .argument('[path]', 'the file: its path inside the volume')
+    .option('--to <brick>', 'where it goes')
+    .option('--resume', 'wait for every move that is under way, and finish what its migrator left', false)
     .option('--json', 'print the report as one object for programs', false)
-    .addHelpText('after', '\nExamples:\n  lockferry migrate /srv/vol db/accounts.sqlite --to brick-2')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  lockferry migrate /srv/vol db/accounts.sqlite --to brick-2\n  lockferry migrate /srv/vol --resume',
+    )
     .action(migrate);
 }
