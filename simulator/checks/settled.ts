@@ -1,0 +1,30 @@
+/** Invariant 8: what is still under way at a brick, from what it says and what lies on its disk. */
+import { handoverRange, redirectRange, stageRange } from '../../brick-store/records/keys.js';
+import { redirectRecord } from '../../brick-store/records/redirect-record.js';
+import type { BrickName } from '../../wire/ids.js';
+import type { Answer } from '../../wire/messages.js';
+import type { Disk } from '../crashing-store.js';
+
+const over = new Set(['tidied', 'aborted']);
+
+export function unsettledAt(brick: BrickName, status: Answer<'status'>, disk: Disk): string[] {
+  const left: string[] = [];
+  if (status.state !== 'open') left.push(`${brick} is ${status.state}`);
+  for (const { migration, phase } of status.migrations)
+    if (!over.has(phase)) left.push(`${brick}: migration ${migration} is in ${phase}`);
+  for (const key of disk.keys(stageRange)) left.push(`${brick}: stage ${hex(key)}`);
+  for (const key of disk.keys(redirectRange)) {
+    const value = disk.get(key);
+    if (value !== undefined && redirectRecord.decode(value, key).dataLeft)
+      left.push(`${brick}: data of a file that moved is left, ${hex(key)}`);
+  }
+  for (const { title, state } of status.clients)
+    if (state === 'lost') left.push(`${brick}: client ${title} is lost`);
+  return left;
+}
+
+/** Records of moved locks that their client never asked for; may stay while the client is idle, not when all is over. */
+export const handoversAt = (brick: BrickName, disk: Disk): string[] =>
+  disk.keys(handoverRange).map((key) => `${brick}: hand-over record ${hex(key)}`);
+
+const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex');

@@ -1,0 +1,3 @@
+/** Planted defects. */
+import type { SimulatedCluster } from './simulated-cluster.js';
+export type Defect = (cluster: SimulatedCluster) => void;

@@ -1,0 +1,90 @@
+/**
+ * What happens in a run, told to whoever checks it: what processes asked and were answered, what bricks stored and
+ * said, who died. The doors tell; the checks of checks/ listen. Neither knows the other, and nobody answers back.
+ */
+import type { StoreOp } from '../brick-store/store.js';
+import type { BrickName, ClientId, LkOwner, MigrationId } from '../wire/ids.js';
+import type { LockKind, LockType } from '../wire/lock-types.js';
+import type { SourcePhase, TargetPhase } from '../wire/migration-steps.js';
+import type { Said } from './journal.js';
+
+/** The owner of a lock, as a kernel knows it. */
+export interface OwnerFact {
+  readonly mount: string;
+  readonly client: ClientId;
+  readonly owner: LkOwner;
+}
+
+export interface LockFact extends OwnerFact {
+  readonly kind: LockKind;
+  readonly ino: bigint;
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+export interface LockAsk extends LockFact {
+  readonly type: LockType;
+  readonly wait: boolean;
+  readonly pid: number;
+}
+
+export interface ContentFact {
+  readonly ino: bigint;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface WriteFact extends ContentFact {
+  readonly data: Uint8Array;
+}
+
+export interface StepFact {
+  readonly party: BrickName;
+  readonly migration: MigrationId;
+  readonly side: 'source' | 'target';
+  readonly to: SourcePhase | TargetPhase;
+}
+
+/** All optional: a check takes what it needs. Errors are positive errno, 0 is success. */
+export interface FactListener {
+  lockAsked?(ask: LockAsk): void;
+  lockAnswered?(ask: LockAsk, error: number): void;
+  /** From now on the process does not count on these bytes. */
+  unlocking?(lock: LockFact): void;
+  /** close(2): the owner's posix locks; the end of an open file: all kinds of its own owner. */
+  closing?(owner: OwnerFact, ino: bigint, kinds: readonly LockKind[]): void;
+  readBegun?(read: ContentFact): void;
+  readEnded?(read: ContentFact, data: Uint8Array | undefined): void;
+  writeBegun?(write: WriteFact): void;
+  writeEnded?(write: WriteFact, error: number): void;
+  syncBegun?(ino: bigint): void;
+  syncEnded?(ino: bigint, error: number): void;
+  mountBegun?(mount: string, client: ClientId): void;
+  mountGone?(mount: string, client: ClientId): void;
+  /** A brick ended the session of a client: what it held there is gone. */
+  fenced?(brick: BrickName, client: ClientId): void;
+  brickGone?(brick: BrickName): void;
+  powerLost?(brick: BrickName): void;
+  stored?(brick: BrickName, ops: readonly StoreOp[]): void;
+  storeReopened?(brick: BrickName): void;
+  said?(said: Said): void;
+  step?(step: StepFact): void;
+}
+
+type Fact = keyof FactListener;
+type Arguments<F extends Fact> = Parameters<NonNullable<FactListener[F]>>;
+
+export class Facts {
+  readonly #listeners: FactListener[] = [];
+
+  listen(listener: FactListener): void {
+    this.#listeners.push(listener);
+  }
+
+  tell<F extends Fact>(fact: F, ...rest: Arguments<F>): void {
+    for (const listener of this.#listeners) {
+      const hear = listener[fact] as ((...rest: Arguments<F>) => void) | undefined;
+      hear?.apply(listener, rest);
+    }
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * What goes wrong in a run, drawn from its seed: for each kind of fault how often, from never to all the time. Knows
+ * nothing of what the processes do. `calm` ends all of it: the network heals, disks work, every party is up.
+ */
+import type { BrickName } from '../wire/ids.js';
+import type { FactListener, StepFact } from './facts.js';
+import type { Operators } from './migrations.js';
+import type { SeededRandom } from './scheduler.js';
+import type { SimulatedCluster } from './simulated-cluster.js';
+
+export interface FaultRates {
+  /** Per second. */
+  readonly brickCrash: number;
+  readonly powerLoss: number;
+  readonly mountCrash: number;
+  readonly toolCrash: number;
+  readonly partition: number;
+  readonly cut: number;
+  readonly diskFailure: number;
+  readonly diskFull: number;
+  /** At each step of a migration. */
+  readonly atStep: number;
+  /** Longest time until a crashed party is started again, and until a partition heals. */
+  readonly downMsMax: number;
+  readonly isSlowNetwork: boolean;
+  readonly isSlowDisk: boolean;
+}
+
+export function drawFaultRates(random: SeededRandom): FaultRates {
+  const rate = (usual: number, wild: number): number => {
+    const draw = random.below(10);
+    return draw < 5 ? 0 : draw < 9 ? random.between(0, usual) : random.between(usual, wild);
+  };
+  return {
+    brickCrash: rate(0.3, 2),
+    powerLoss: rate(0.1, 1),
+    mountCrash: rate(0.1, 0.5),
+    toolCrash: rate(0.3, 2),
+    partition: rate(0.3, 2),
+    cut: rate(1, 10),
+    diskFailure: rate(0.2, 1),
+    diskFull: rate(0.1, 0.5),
+    atStep: rate(0.1, 0.5),
+    downMsMax: random.pick([20, 300, 3000, 15_000]),
+    isSlowNetwork: random.chance(0.3),
+    isSlowDisk: random.chance(0.3),
+  };
+}
+
+export const noFaults: FaultRates = {
+  brickCrash: 0,
+  powerLoss: 0,
+  mountCrash: 0,
+  toolCrash: 0,
+  partition: 0,
+  cut: 0,
+  diskFailure: 0,
+  diskFull: 0,
+  atStep: 0,
+  downMsMax: 100,
+  isSlowNetwork: false,
+  isSlowDisk: false,
+};
+
+/** Longest pause between two looks of a fault that hardly ever comes. */
+const pauseMsMax = 60_000;
+
+export class FaultInjector implements FactListener {
+  readonly #cluster: SimulatedCluster;
+  readonly #random: SeededRandom;
+  readonly #rates: FaultRates;
+  readonly #operators: Operators;
+  #isCalm = false;
+  /** `source crashed at copy` and the like, with how often. */
+  readonly counts = new Map<string, number>();
+
+  constructor(options: {
+    cluster: SimulatedCluster;
+    random: SeededRandom;
+    rates: FaultRates;
+    operators: Operators;
+  }) {
+    this.#cluster = options.cluster;
+    this.#random = options.random;
+    this.#rates = options.rates;
+    this.#operators = options.operators;
+  }
+
+  start(): void {
+    const { weather } = this.#cluster.network;
+    const { rates } = { rates: this.#rates };
+    if (rates.isSlowNetwork) {
+      this.#cluster.network.weather = { ...weather, delayMsMax: 3, slowChance: 0.05, slowMs: 300 };
+    }
+    if (rates.isSlowDisk) {
+      for (const { disk } of this.#cluster.bricks.values()) {
+        Object.assign(disk.speed, { writeMsMin: 0.1, writeMsMax: 8, syncMs: 10 });
+      }
+    }
+    this.#every(rates.brickCrash, () => this.#crashBrick(this.#anyBrick(), false));
+    this.#every(rates.powerLoss, () => this.#crashBrick(this.#anyBrick(), true));
+    this.#every(rates.mountCrash, () => this.#crashMount());
+    this.#every(rates.toolCrash, () => this.#crashTool());
+    this.#every(rates.partition, () => this.#partition(this.#anyParty(), this.#anyBrick()));
+    this.#every(rates.cut, () => this.#cut(this.#anyParty(), this.#anyBrick()));
+    this.#every(rates.diskFailure, () => this.#failDisk(this.#anyBrick()));
+    this.#every(rates.diskFull, () => this.#fillDisk(this.#anyBrick()));
+  }
+
+  step({ side, to, party, migration: _migration }: StepFact & { other?: BrickName }): void {
+    if (this.#isCalm || !this.#random.chance(this.#rates.atStep)) return;
+    const other = this.#anyBrick();
+    const where = `${side} ${to}`;
+    switch (this.#random.below(5)) {
+      case 0:
+      case 1:
+        if (this.#crashBrick(party, this.#random.chance(0.3))) this.#count(`${where}: it crashed`);
+        return;
+      case 2:
+        if (this.#crashTool()) this.#count(`${where}: the migrator crashed`);
+        return;
+      case 3:
+        if (other !== party && this.#crashBrick(other, this.#random.chance(0.3)))
+          this.#count(`${where}: another brick crashed`);
+        return;
+      default:
+        if (other === party) return;
+        this.#partition(party, other);
+        this.#count(`${where}: it was cut off`);
+    }
+  }
+
+  /** Ends every fault; resolves when all bricks are being started. */
+  async calm(): Promise<void> {
+    this.#isCalm = true;
+    const { network, bricks } = this.#cluster;
+    network.weather = { ...network.weather, slowChance: 0, delayMsMax: 0.2 };
+    network.heal();
+    for (const [name, { disk }] of bricks) {
+      disk.isFull = false;
+      Object.assign(disk.speed, { writeMsMin: 0.02, writeMsMax: 0.1, syncMs: 0.5 });
+      await this.#cluster.startBrick(name);
+    }
+  }
+
+  // ---- one fault each -----------------------------------------------------------------------------------------------
+
+  #crashBrick(brick: BrickName, power: boolean): boolean {
+    if (!this.#cluster.isBrickUp(brick)) return false;
+    this.#count(power ? 'brick lost power' : 'brick crashed');
+    this.#cluster.crashBrick(brick, power);
+    this.#later(() => this.#cluster.startBrick(brick));
+    return true;
+  }
+
+  #crashMount(): void {
+    const names = [...this.#cluster.mounts.keys()];
+    if (names.length === 0) return;
+    const name = this.#random.pick(names);
+    this.#count('mount crashed');
+    this.#cluster.crashMount(name);
+    this.#later(async () => {
+      await this.#cluster.startMount(`${name.split('.')[0]}.${this.#random.below(1000)}`);
+    });
+  }
+
+  #crashTool(): boolean {
+    if (!this.#operators.crashOne()) return false;
+    this.#count('migrator crashed');
+    return true;
+  }
+
+  #partition(a: string, b: BrickName): void {
+    if (a === b || this.#cluster.network.isPartitioned(a, b)) return;
+    this.#count('partition');
+    this.#cluster.journal.line(a, () => `CUT OFF from ${b}`);
+    this.#cluster.network.partition(a, b);
+    this.#later(async () => this.#cluster.network.heal(a, b));
+  }
+
+  #cut(a: string, b: BrickName): void {
+    if (a === b) return;
+    this.#count('connection reset');
+    this.#cluster.journal.line(a, () => `RESET with ${b}`);
+    this.#cluster.network.cut(a, b);
+  }
+
+  #failDisk(brick: BrickName): void {
+    const { store } = this.#cluster.brick(brick);
+    if (store === undefined || !this.#cluster.isBrickUp(brick)) return;
+    this.#count('disk failed');
+    this.#cluster.journal.line(brick, () => 'DISK FAILS');
+    store.fail(this.#random.chance(0.5) ? 'ENOSPC' : 'EIO', this.#random.between(1, 50));
+  }
+
+  #fillDisk(brick: BrickName): void {
+    const { disk } = this.#cluster.brick(brick);
+    if (disk.isFull) return;
+    this.#count('disk full');
+    this.#cluster.journal.line(brick, () => 'DISK FULL');
+    disk.isFull = true;
+    this.#later(async () => {
+      disk.isFull = false;
+    });
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------------------------------
+
+  #every(perSecond: number, run: () => void): void {
+    if (perSecond <= 0) return;
+    const pause = (): number =>
+      Math.min(pauseMsMax, (-Math.log(1 - this.#random.between(0, 0.999)) / perSecond) * 1000);
+    const again = (): void => {
+      this.#cluster.scheduler.after(pause(), () => {
+        if (this.#isCalm) return;
+        run();
+        again();
+      });
+    };
+    again();
+  }
+
+  #later(run: () => Promise<void>): void {
+    this.#cluster.scheduler.after(this.#random.between(1, this.#rates.downMsMax), () => {
+      if (this.#isCalm) return;
+      run().catch((error: unknown) => this.#cluster.fault(error));
+    });
+  }
+
+  #anyBrick(): BrickName {
+    return this.#random.pick([...this.#cluster.bricks.keys()]);
+  }
+
+  #anyParty(): string {
+    const tools = this.#operators.tools.flatMap((tool) => (tool === undefined ? [] : [tool.party.name]));
+    return this.#random.pick([...this.#cluster.bricks.keys(), ...this.#cluster.mounts.keys(), ...tools]);
+  }
+
+  #count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  }
+}
