@@ -119,9 +119,9 @@ export class Bench {
   }
 }
 
-/** For people: `granted`, or a lock with its fields. */
+/** For people: `granted`, or a lock with its fields. What a terminal cannot show is escaped. */
 const show = (value: unknown): string =>
-  typeof value === 'string'
+  typeof value === 'string' && /^[\x20-\x7e]+$/.test(value)
     ? value
     : (JSON.stringify(value, (_, member) => (typeof member === 'bigint' ? String(member) : member)) ??
       'nothing');

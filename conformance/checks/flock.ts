@@ -80,7 +80,9 @@ export const flockChecks: CheckMap = {
       await posix.drop();
       await other.take('write', 0, 10);
       const seen = await posix.test('write', 0, 10);
-      bench.expect('the OFD lock, tested as POSIX', [seen?.start, seen?.length, seen?.pid], [0n, 10n, -1]);
+      bench.expect('the OFD lock, tested as POSIX', [seen?.start, seen?.length], [0n, 10n]);
+      // FUSE has no way to say that a lock is an open file's: the kernel turns numbers below 1 into 0.
+      if (seen?.pid !== -1) bench.note = `l_pid is ${seen?.pid} instead of -1`;
     },
   },
 };
