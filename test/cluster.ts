@@ -3,6 +3,7 @@
  * that lock. What a test kills stays killed until the test starts it again; everything ends with the test, also when
  * the test failed in the middle.
  */
+import { execFileSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,6 +47,8 @@ export interface ClusterOptions {
   readonly mounts?: number;
   readonly graceMs?: number;
   readonly freezeMs?: number;
+  /** This brick keeps its data on a disk of its own, of so many MiB. */
+  readonly smallDisk?: { readonly brick: BrickName; readonly mib: number };
 }
 
 /** Resolves when it is so. @throws Error which names what was waited for */
@@ -62,6 +65,7 @@ export class Cluster {
   readonly place: VolumeFolder;
   readonly mounts: MountProcess[] = [];
   readonly #processes: LockProcess[] = [];
+  readonly #disks: string[] = [];
 
   private constructor(folder: string, place: VolumeFolder) {
     this.folder = folder;
@@ -69,14 +73,26 @@ export class Cluster {
   }
 
   static async start(t: Test, options: ClusterOptions = {}): Promise<Cluster> {
-    const { bricks = 3, mounts = 2, graceMs, freezeMs = 2000 } = options;
+    const { bricks = 3, mounts = 2, graceMs, freezeMs = 2000, smallDisk } = options;
     const folder = mkdtempSync(join(tmpdir(), 'lf-system-'));
     const wanted = { bricks, name: 'test', graceMs, freezeMs, tcp: false };
     const cluster = new Cluster(folder, await createVolumeFolder(join(folder, 'vol'), wanted));
     t.teardown(() => cluster.#end());
+    if (smallDisk !== undefined) cluster.#mountDisk(smallDisk);
     await cluster.startBricks();
     for (let at = 0; at < mounts; at++) await cluster.mount();
     return cluster;
+  }
+
+  /** The folder in which a brick keeps its data. */
+  dataOf(brick: BrickName): string {
+    return this.place.volume.bricks.find(({ name }) => name === brick)!.folder;
+  }
+
+  #mountDisk({ brick, mib }: NonNullable<ClusterOptions['smallDisk']>): void {
+    const folder = this.dataOf(brick);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mib}m`, 'tmpfs', folder]);
+    this.#disks.push(folder);
   }
 
   get bricks(): BrickName[] {
@@ -181,6 +197,7 @@ export class Cluster {
     for (const { name } of this.place.volume.bricks)
       if (readPidFile(brickPidFile(this.place.folder, name))) await this.killBrick(name);
     await stopBricks(this.place);
+    for (const disk of this.#disks) takeOutOfTheTree(disk);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
