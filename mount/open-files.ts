@@ -5,7 +5,7 @@
 import { Refusal } from '../wire/errors.js';
 import type { LkOwner } from '../wire/ids.js';
 import type { DirEntry } from '../wire/messages.js';
-import { O_APPEND } from './fuse/abi.js';
+import { O_ACCMODE, O_APPEND, O_RDWR } from './fuse/abi.js';
 import type { Inode } from './inode-table.js';
 
 export interface OpenFile {
@@ -13,6 +13,8 @@ export interface OpenFile {
   readonly inode: Inode;
   /** Opened with O_APPEND: the kernel chooses where it writes from the size it knows. */
   readonly append: boolean;
+  /** Opened for reading and writing, without which mmap(2) gives no shared writable memory. */
+  readonly storable: boolean;
   /** Owners whose lock requests came through this handle; the kernel names them only in those requests. */
   readonly lockOwners: Set<LkOwner>;
 }
@@ -32,6 +34,8 @@ export class OpenFiles {
   readonly #directories = new Map<number, OpenDirectory>();
   /** Handles opened with O_APPEND, per inode. */
   readonly #appenders = new Map<Inode, number>();
+  /** Handles through which pages can be mapped and stored to, per inode. A mapping keeps its handle open. */
+  readonly #storers = new Map<Inode, number>();
   #next = 1;
 
   get size(): number {
@@ -40,9 +44,11 @@ export class OpenFiles {
 
   open(inode: Inode, flags: number): OpenFile {
     const append = (flags & O_APPEND) !== 0;
-    const file: OpenFile = { fh: this.#next++, inode, append, lockOwners: new Set() };
+    const storable = (flags & O_ACCMODE) === O_RDWR;
+    const file: OpenFile = { fh: this.#next++, inode, append, storable, lockOwners: new Set() };
     this.#files.set(file.fh, file);
-    if (append) this.#appenders.set(inode, (this.#appenders.get(inode) ?? 0) + 1);
+    if (append) countUp(this.#appenders, inode);
+    if (storable) countUp(this.#storers, inode);
     return file;
   }
 
@@ -75,14 +81,28 @@ export class OpenFiles {
     return this.#appenders.has(inode);
   }
 
+  /** Somebody may have mapped pages of this inode to store to them. */
+  hasStorer(inode: Inode): boolean {
+    return this.#storers.has(inode);
+  }
+
   close(file: OpenFile): void {
-    if (!this.#files.delete(file.fh) || !file.append) return;
-    const left = this.#appenders.get(file.inode)! - 1;
-    if (left > 0) this.#appenders.set(file.inode, left);
-    else this.#appenders.delete(file.inode);
+    if (!this.#files.delete(file.fh)) return;
+    if (file.append) countDown(this.#appenders, file.inode);
+    if (file.storable) countDown(this.#storers, file.inode);
   }
 
   closeDirectory(fh: number): void {
     this.#directories.delete(fh);
   }
 }
+
+const countUp = (counts: Map<Inode, number>, inode: Inode): void => {
+  counts.set(inode, (counts.get(inode) ?? 0) + 1);
+};
+
+const countDown = (counts: Map<Inode, number>, inode: Inode): void => {
+  const left = counts.get(inode)! - 1;
+  if (left > 0) counts.set(inode, left);
+  else counts.delete(inode);
+};

@@ -20,9 +20,24 @@ export class PageState {
   /** Counters of own writes that came before an earlier one was answered. */
   #early: Set<number> | undefined;
   #reads = 0;
+  #hasPages = false;
 
   get known(): number | undefined {
     return this.#known;
+  }
+
+  /** The kernel may have pages of the file: bytes were read, written or stored since they were last dropped. */
+  get hasPages(): boolean {
+    return this.#hasPages;
+  }
+
+  /** About to be dropped. What is read from now on counts anew. */
+  dropping(): void {
+    this.#hasPages = false;
+  }
+
+  pagesStored(): void {
+    this.#hasPages = true;
   }
 
   isCurrent(change: number): boolean {
@@ -35,6 +50,7 @@ export class PageState {
 
   readAnswered(change: number): void {
     this.#reads++;
+    this.#hasPages = true;
     if (this.#known !== undefined && change < this.#known) this.#known = change;
   }
 
@@ -44,6 +60,7 @@ export class PageState {
   }
 
   writeAnswered(begun: number, change: number): void {
+    this.#hasPages = true;
     if (this.#known === undefined || change <= this.#known || begun !== this.#reads) return;
     if (change !== this.#known + 1) {
       this.#early ??= new Set();

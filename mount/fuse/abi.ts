@@ -238,6 +238,8 @@ export const FUSE_WRITE_KILL_SUIDGID = 1 << 2;
 export const FUSE_LK_FLOCK = 1 << 0;
 
 /** Linux, all architectures that Node runs on: fcntl.h, stat.h, falloc.h, xattr.h, fs.h. */
+export const O_ACCMODE = 0o3;
+export const O_RDWR = 0o2;
 export const O_EXCL = 0o200;
 export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;

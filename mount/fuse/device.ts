@@ -2,6 +2,8 @@
  * The kernel door of a mount: messages of the FUSE protocol in, replies and notifications out. The real one is
  * kernel-device.ts; a simulated kernel implements the same. It knows no opcode.
  */
+import type { MappedFiles } from './process-maps.js';
+
 export interface FuseDevice {
   /**
    * Begins to deliver. `onMessage` gets one whole message; its bytes are valid until it returns. `onEnd` is called
@@ -18,6 +20,11 @@ export interface FuseDevice {
    * may need the reply to a request that is in flight. An inode that the kernel does not know is no error.
    */
   notify(message: Buffer): Promise<void>;
+  /**
+   * What the process of this thread has mapped of this filesystem; undefined where that cannot be known, so that
+   * anything may be. A device without mapped memory leaves it out.
+   */
+  mappedFiles?(thread: number): MappedFiles | Promise<MappedFiles | undefined>;
   /**
    * Takes the filesystem out of the tree. `detached`: it was busy, and lives on for those who use it; `onEnd` follows
    * when the last of them is gone.

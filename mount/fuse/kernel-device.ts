@@ -10,6 +10,7 @@ import { basename, resolve } from 'node:path';
 import { getSystemErrorName, promisify } from 'node:util';
 import { transferBytesMax } from '../../wire/limits.js';
 import type { FuseDevice } from './device.js';
+import { type MappedFiles, mapsDevice, ProcessMaps } from './process-maps.js';
 
 /** A device handle of the addon; numbers are errno. */
 type Handle = object;
@@ -105,6 +106,8 @@ export class KernelDevice implements FuseDevice {
   readonly mountpoint: string;
   readonly #handle: Handle;
   readonly #helper: string | undefined;
+  /** Absent where numbers of processes say nothing. */
+  readonly #maps: ProcessMaps | undefined;
   #onEnd: ((reason: string) => void) | undefined;
   #state: 'idle' | 'started' | 'ended' = 'idle';
 
@@ -112,6 +115,8 @@ export class KernelDevice implements FuseDevice {
     this.mountpoint = mountpoint;
     this.#handle = handle;
     this.#helper = helper;
+    const device = mountedAt(mountpoint)?.device;
+    this.#maps = device !== undefined && numbersAreOurs() ? new ProcessMaps(mapsDevice(device)) : undefined;
   }
 
   /**
@@ -178,6 +183,10 @@ export class KernelDevice implements FuseDevice {
       throw new Error(`the kernel refused a notification: ${errnoName(code)}`);
   }
 
+  mappedFiles(thread: number): MappedFiles | Promise<MappedFiles | undefined> {
+    return thread === 0 || this.#maps === undefined ? Promise.resolve(undefined) : this.#maps.of(thread);
+  }
+
   async unmount(): Promise<'unmounted' | 'detached'> {
     if (this.#state === 'ended') return 'unmounted';
     const code = await this.#unmountOnce(false);
@@ -209,10 +218,18 @@ export class KernelDevice implements FuseDevice {
   #end(reason: string): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
+    this.#maps?.close();
     loadAddon().release(this.#handle);
     this.#onEnd?.(reason);
   }
 }
+
+/**
+ * A request's header numbers threads as in the process namespace of whoever mounted. /proc may be that of another one
+ * (a container with the host's /proc): NSpid then lists more than the one number that this process knows itself by.
+ */
+const numbersAreOurs = (): boolean =>
+  /^NSpid:\t(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] === String(process.pid);
 
 /**
  * A new fuse filesystem reads ahead 128 KiB at most (VM_READAHEAD_PAGES); its INIT can lower that, never raise it. So

@@ -13,7 +13,7 @@ import type { Inode } from '../inode-table.js';
 import type { PendingRequest } from '../lock-users.js';
 import type { OpenFile } from '../open-files.js';
 import type { Context } from './context.js';
-import { dropCache } from './refresh.js';
+import { dropCache, writeBackStores } from './refresh.js';
 
 const lockRequest = (file: OpenFile, body: LockBody, wait: boolean): LockRequest => {
   if (body.type === 'unlock') throw new Refusal('EINVAL');
@@ -37,13 +37,22 @@ export const setLock = (
   const file = context.files.file(request.fh);
   if (request.type === 'unlock') {
     const { owner, flock, start, end } = request;
-    return context.volume.unlock(file.inode.file, owner, flock ? 'flock' : 'posix', start, end).then(okReply);
+    const unlock = (): Promise<Reply> =>
+      context.volume.unlock(file.inode.file, owner, flock ? 'flock' : 'posix', start, end).then(okReply);
+    const written = writeBackStores(context, file.inode, request.head.pid);
+    return written === undefined ? unlock() : written.then(unlock);
   }
   const { inode } = file;
   const wanted = lockRequest(file, request, request.op === 'SETLKW');
-  const start = (): Promise<Reply> => lock(context, inode, wanted, call, pending);
+  const start = (): Promise<Reply> => lock(context, inode, wanted, call, pending, request.head.pid);
   const { released } = inode.locks;
-  const reply = released === undefined ? undefined : released.then(() => start());
+  // A downgrade lets others read what was stored.
+  const written =
+    request.type === 'read' && inode.locks.has(request.owner)
+      ? writeBackStores(context, inode, request.head.pid)
+      : undefined;
+  const before = written === undefined ? released : Promise.all([released, written]).then(() => undefined);
+  const reply = before?.then(start);
   let settle: () => void = () => undefined;
   const pending: PendingRequest = {
     owner: request.owner,
@@ -66,6 +75,7 @@ const lock = (
   wanted: LockRequest,
   call: Call,
   pending: PendingRequest,
+  thread: number,
 ): Promise<Reply> => {
   // Interrupted while a RELEASE had to be waited for: the brick never hears of it.
   if (call.interrupted && wanted.wait) throw interruptedRefusal(call);
@@ -75,7 +85,7 @@ const lock = (
       pending.ends = true;
       asked.cancel();
     };
-  return asked.outcome.then((outcome) => outcomeReply(context, inode, wanted, call, outcome));
+  return asked.outcome.then((outcome) => outcomeReply(context, inode, wanted, call, outcome, thread));
 };
 
 const outcomeReply = (
@@ -84,12 +94,13 @@ const outcomeReply = (
   wanted: LockRequest,
   call: Call,
   outcome: LockOutcome,
+  thread: number,
 ): Reply | Promise<Reply> => {
   switch (outcome.outcome) {
     case 'granted':
       // Also after an INTERRUPT: the grant came first. The process sees the lock, and then its signal.
       if (inode.pages.isCurrent(outcome.change)) return okReply();
-      return dropCache(context, inode, outcome.change).then(okReply);
+      return dropCache(context, inode, outcome.change, thread).then(okReply);
     case 'conflict':
       throw new Refusal('EAGAIN');
     case 'deadlock':
