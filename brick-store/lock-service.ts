@@ -11,6 +11,7 @@ import type { ClientId, FileId, LkOwner, Ticket } from '../wire/ids.js';
 import { locksPerClientMax, waitersPerClientMax } from '../wire/limits.js';
 import type { HeldLock, LockKind, Moved, WaitingLock } from '../wire/lock-types.js';
 import type { Answer, LockRow, Request } from '../wire/messages.js';
+import { ChangedOwners } from './changed-owners.js';
 import { LockTable } from './locks/lock-table.js';
 import type { Session } from './sessions.js';
 
@@ -23,6 +24,7 @@ interface Wait {
   readonly refuse: (error: Refusal) => void;
 }
 
+const lockKinds = ['posix', 'flock'] as const;
 /** Empty tables that are kept. */
 const idleFilesMax = 4096;
 
@@ -36,7 +38,17 @@ interface FileLocks {
    * brick restarted is sent again as it was, before it had a ticket. May name waits that are gone.
    */
   readonly arrived: Map<string, Ticket[]>;
+  /** Set while a move sends the table ahead. */
+  watched: ChangedOwners | undefined;
 }
+
+const newFileLocks = (table: LockTable): FileLocks => ({
+  table,
+  waits: new Map(),
+  grantedUnclaimed: new Map(),
+  arrived: new Map(),
+  watched: undefined,
+});
 
 const wantOf = (
   of: Pick<WaitingLock, 'owner' | 'kind' | 'type' | 'start' | 'end'>,
@@ -85,6 +97,9 @@ export class LockService {
       ...(body.ticket === undefined ? {} : { ticket: body.ticket }),
     });
     this.#remember(session.client, file);
+    // A flock that is converted loses the old lock even where the new one is refused.
+    if (result.outcome === 'granted' || body.kind === 'flock')
+      locks.watched?.mark({ kind: body.kind, client: session.client, owner: body.owner });
     this.#deliver(file, locks, result.granted);
     if (result.outcome === 'waiting') return this.#park(session, seq, file, locks, result.ticket!);
     if (result.outcome === 'conflict') this.#idle(file, locks);
@@ -94,6 +109,7 @@ export class LockService {
   unlock(session: Session, body: Request<'unlock'>): void {
     const locks = this.#files.get(body.file);
     if (locks === undefined) return;
+    locks.watched?.mark({ kind: body.kind, client: session.client, owner: body.owner });
     this.#deliver(
       body.file,
       locks,
@@ -119,6 +135,8 @@ export class LockService {
   dropOwner(client: ClientId, file: FileId, owner: LkOwner, kind?: LockKind): void {
     const locks = this.#files.get(file);
     if (locks === undefined) return;
+    for (const one of kind === undefined ? lockKinds : [kind])
+      locks.watched?.mark({ kind: one, client, owner });
     for (const [ticket, lock] of locks.grantedUnclaimed) {
       if (lock.client === client && lock.owner === owner) locks.grantedUnclaimed.delete(ticket);
     }
@@ -131,6 +149,7 @@ export class LockService {
     const locks = this.#files.get(file);
     this.#filesOfClient.get(client)?.delete(file);
     if (locks === undefined) return;
+    locks.watched?.markClient(client);
     for (const [ticket, wait] of locks.waits) {
       if (wait.session.client !== client) continue;
       locks.waits.delete(ticket);
@@ -159,6 +178,7 @@ export class LockService {
     const locks = this.#locksOf(file);
     if (locks.table.waitingCount === 0) locks.arrived.clear();
     for (const lock of held) {
+      locks.watched?.mark(lock);
       if (locks.table.addHeld(lock) === undefined) this.#remember(lock.client, file);
       else refused.push(lock);
     }
@@ -185,6 +205,57 @@ export class LockService {
   /** All files with locks; for `settle` after a recovery and for listing. */
   files(): FileId[] {
     return [...this.#files.keys()];
+  }
+
+  /** From now on it is remembered whose held locks in the file change, until the file moves or `unwatch`. */
+  watch(file: FileId): void {
+    this.#locksOf(file).watched = new ChangedOwners();
+  }
+
+  unwatch(file: FileId): void {
+    const locks = this.#files.get(file);
+    if (locks !== undefined) locks.watched = undefined;
+  }
+
+  watched(file: FileId): ChangedOwners | undefined {
+    return this.#files.get(file)?.watched;
+  }
+
+  /** What the changed owners hold now. */
+  heldOf(file: FileId, changed: ChangedOwners): HeldLock[] {
+    const table = this.#files.get(file)?.table;
+    if (table === undefined) return [];
+    const held: HeldLock[] = [];
+    for (const { kind, client, owner } of changed.owners()) {
+      if (!changed.clients.has(client)) held.push(...table.heldOf(kind, client, owner));
+    }
+    if (changed.clients.size > 0)
+      for (const lock of table.held()) if (changed.clients.has(lock.client)) held.push(lock);
+    return held;
+  }
+
+  waitersOf(file: FileId): { waiting: WaitingLock[]; nextTicket: Ticket } {
+    const table = this.#files.get(file)?.table;
+    return { waiting: [...(table?.waiting() ?? [])], nextTicket: table?.nextTicket ?? this.#ticketFloor };
+  }
+
+  /**
+   * A table that a move brought, with the waits that belong to it; nothing of the file's locks is here yet. What can
+   * be granted is granted.
+   */
+  adopt(
+    file: FileId,
+    table: LockTable,
+    clients: Iterable<ClientId>,
+    waiting: readonly WaitingLock[],
+    nextTicket: Ticket,
+  ): void {
+    const before = this.#files.get(file);
+    table.raiseTicket(Math.max(nextTicket, before?.table.nextTicket ?? this.#ticketFloor) as Ticket);
+    this.#files.set(file, newFileLocks(table));
+    for (const client of clients) this.#remember(client, file);
+    this.add(file, [], waiting);
+    this.settle(file);
   }
 
   snapshot(file: FileId): LockSnapshotParts {
@@ -302,6 +373,7 @@ export class LockService {
 
   #deliver(file: FileId, locks: FileLocks, granted: readonly WaitingLock[]): void {
     for (const lock of granted) {
+      locks.watched?.mark(lock);
       const wait = locks.waits.get(lock.ticket);
       if (wait === undefined) {
         locks.grantedUnclaimed.set(lock.ticket, lock);
@@ -341,7 +413,7 @@ export class LockService {
     if (locks === undefined) {
       const table = new LockTable();
       table.raiseTicket(this.#ticketFloor);
-      locks = { table, waits: new Map(), grantedUnclaimed: new Map(), arrived: new Map() };
+      locks = newFileLocks(table);
       this.#files.set(file, locks);
     }
     return locks;
@@ -376,4 +448,5 @@ export class LockService {
   }
 }
 
-const isIdle = (locks: FileLocks): boolean => locks.table.isEmpty && locks.grantedUnclaimed.size === 0;
+const isIdle = (locks: FileLocks): boolean =>
+  locks.watched === undefined && locks.table.isEmpty && locks.grantedUnclaimed.size === 0;

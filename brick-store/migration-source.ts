@@ -17,7 +17,7 @@ import { assertSourceStep, type SourcePhase } from '../wire/migration-steps.js';
 import { ContentCopy } from './content-copy.js';
 import type { FileQueue } from './file-queue.js';
 import type { LockService } from './lock-service.js';
-import { sendLocks } from './lock-transfer.js';
+import { LockTransfer } from './lock-transfer.js';
 import { isOver, type Migration, newMigration, reportOf } from './migration.js';
 import type { Store, StoreOp } from './store.js';
 
@@ -210,14 +210,22 @@ export class MigrationSource {
       assertRunning: () => this.#assertRunning(migration),
     });
     migration.copy = copy;
+    const transfer = new LockTransfer({
+      migration: migration.id,
+      file: migration.file,
+      peer,
+      locks: this.#o.locks,
+      assertRunning: () => this.#assertRunning(migration),
+    });
     await copy.sendAll();
+    await transfer.sendAhead();
     while (copy.dirtyChunks > dirtyChunksForFreeze && copy.rounds < roundsMax) {
       await copy.sendDirty();
       this.#endThrottle(migration, copy);
     }
     await this.#freeze(migration);
     while (!copy.isClean) await copy.sendDirty();
-    await this.#handOver(migration, peer);
+    await this.#handOver(migration, peer, transfer);
   }
 
   /** Meta-lock: from here on everything that changes the file, its locks or its writes waits in the file's queue. */
@@ -242,14 +250,12 @@ export class MigrationSource {
     this.#assertRunning(migration);
   }
 
-  async #handOver(migration: Migration, peer: Peer): Promise<void> {
+  async #handOver(migration: Migration, peer: Peer, transfer: LockTransfer): Promise<void> {
     const { id, file, target, epoch } = migration;
     this.#step(migration, 'handover');
-    const snapshot = this.#o.locks.snapshot(file);
-    migration.holders = snapshot.held.length;
-    migration.waiters = snapshot.waiting.length;
-    const assertRunning = (): void => this.#assertRunning(migration);
-    await sendLocks({ migration: id, file, peer, assertRunning }, snapshot);
+    const { holders, waiters, nextTicket } = await transfer.sendRest();
+    migration.holders = holders;
+    migration.waiters = waiters;
     const description = await this.#o.files.describe(file);
     this.#assertRunning(migration);
     await peer.call('stageReady', {
@@ -258,7 +264,7 @@ export class MigrationSource {
       migration: id,
       file,
       openers: this.#o.files.openers(file),
-      nextTicket: snapshot.nextTicket,
+      nextTicket,
     });
     this.#assertRunning(migration);
     await this.#commit(migration, { target, epoch, migration: id });
@@ -328,6 +334,7 @@ export class MigrationSource {
     if (isOver(migration.phase)) return;
     this.#step(migration, 'aborted');
     migration.reason = reason;
+    this.#o.locks.unwatch(migration.file);
     migration.timer?.stop();
     migration.parked = this.#o.queue.waitingCount(migration.file);
     if (this.#byFile.get(migration.file) === migration) this.#byFile.delete(migration.file);

@@ -12,11 +12,13 @@ import type { Clock, Timer } from '../host/clock.js';
 import type { Trace } from '../host/trace.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName, ClientId, FileId, MigrationId } from '../wire/ids.js';
-import type { HeldLock, WaitingLock } from '../wire/lock-types.js';
+import type { WaitingLock } from '../wire/lock-types.js';
 import type { Request } from '../wire/messages.js';
 import { assertTargetStep, type TargetPhase } from '../wire/migration-steps.js';
 import type { FileQueue } from './file-queue.js';
+import { applyPart, type HandoverPart, wholeHandovers } from './handover-parts.js';
 import type { LockService } from './lock-service.js';
+import { LockTable } from './locks/lock-table.js';
 import type { Peer } from './migration-source.js';
 import type { Store, StoreOp } from './store.js';
 
@@ -29,14 +31,6 @@ export interface StageRecord {
   readonly source: BrickName;
   readonly epoch: number;
   readonly ready: StageDescription | undefined;
-}
-
-export interface HandoverPart {
-  readonly file: FileId;
-  readonly client: ClientId;
-  readonly part: number;
-  readonly held: readonly HeldLock[];
-  readonly waiting: readonly WaitingLock[];
 }
 
 /** Records and sessions of this brick, as a stage needs them. */
@@ -63,7 +57,8 @@ interface Stage {
   phase: TargetPhase;
   /** Parts stored of each client. */
   readonly parts: Map<ClientId, number>;
-  readonly held: HeldLock[];
+  /** What is held, as far as it came. */
+  readonly table: LockTable;
   readonly waiting: WaitingLock[];
   opening: Promise<void> | undefined;
   /** Resolves with true when the file is served here, however that came about. */
@@ -116,15 +111,15 @@ export class MigrationTarget {
         this.#askInBackground(stage);
       }
     }
-    for (const part of handovers) {
-      const stage = this.#stages.get(part.file);
-      if (stage !== undefined && stage.phase === 'ready') {
-        stage.parts.set(part.client, part.part + 1);
-        stage.held.push(...part.held);
-        stage.waiting.push(...part.waiting);
-      } else if (this.#o.stages.isHere(part.file)) {
-        this.#noteUnconfirmed(part.file, part.client, part.part + 1);
-        this.#o.locks.add(part.file, part.held, part.waiting);
+    for (const { file, client, parts, held, waiting } of wholeHandovers(handovers)) {
+      const stage = this.#stages.get(file);
+      if (stage?.phase === 'ready') {
+        stage.parts.set(client, parts);
+        for (const lock of held) stage.table.addHeld(lock);
+        stage.waiting.push(...waiting);
+      } else if (this.#o.stages.isHere(file)) {
+        this.#noteUnconfirmed(file, client, parts);
+        this.#o.locks.add(file, held, waiting);
       }
     }
   }
@@ -155,14 +150,18 @@ export class MigrationTarget {
 
   async locks(body: Request<'stageLocks'>): Promise<void> {
     const stage = this.#staged(body);
-    const client = (body.held[0] ?? body.waiting[0])?.client;
-    if (client === undefined) return;
-    const part = stage.parts.get(client) ?? 0;
-    stage.parts.set(client, part + 1);
-    stage.held.push(...body.held);
-    stage.waiting.push(...body.waiting);
-    const { held, waiting } = body;
-    await this.#o.store.write(this.#o.stages.handoverOps({ file: body.file, client, part, held, waiting }));
+    const { migration: _migration, ...message } = body;
+    const part = stage.parts.get(body.client) ?? 0;
+    stage.parts.set(body.client, part + 1);
+    const refused = applyPart(stage.table, stage.waiting, message);
+    if (refused > 0) {
+      // The source's table has no conflicts; so this one would not be the source's.
+      throw new Refusal(
+        'EINVAL',
+        `${refused} locks of client ${body.client} conflict with others of file ${body.file}`,
+      );
+    }
+    await this.#o.store.write(this.#o.stages.handoverOps({ ...message, part }));
   }
 
   async ready(body: Request<'stageReady'>): Promise<void> {
@@ -174,7 +173,8 @@ export class MigrationTarget {
       // Who has the file open without a lock is expected here too, also after a restart.
       if (stage.parts.has(client)) continue;
       stage.parts.set(client, 1);
-      ops.push(...this.#o.stages.handoverOps({ file: body.file, client, part: 0, held: [], waiting: [] }));
+      const nothingHeld = { dropClient: false, dropped: [], held: [], waiting: [] };
+      ops.push(...this.#o.stages.handoverOps({ file: body.file, client, part: 0, ...nothingHeld }));
     }
     await this.#o.store.write(ops, { sync: true });
     if (this.#stages.get(body.file) !== stage) throw this.#unknown(body.migration);
@@ -312,12 +312,9 @@ export class MigrationTarget {
       stage.timer?.stop();
       this.#stages.delete(file);
       for (const [client, parts] of stage.parts) this.#noteUnconfirmed(file, client, parts);
-      this.#o.locks.add(
-        file,
-        stage.held.filter((lock) => !fenced.has(lock.client)),
-        stage.waiting.filter((lock) => !fenced.has(lock.client)),
-      );
-      this.#o.locks.settle(file, ready.nextTicket);
+      for (const client of fenced) stage.table.dropClient(client);
+      const waiting = stage.waiting.filter((lock) => !fenced.has(lock.client));
+      this.#o.locks.adopt(file, stage.table, stage.parts.keys(), waiting, ready.nextTicket);
       for (const client of fenced) this.forgetClient(client);
     } finally {
       release();
@@ -328,7 +325,7 @@ export class MigrationTarget {
     this.#o.trace.info('migration opened', {
       migration: stage.record.migration,
       file,
-      holders: stage.held.length,
+      holders: stage.table.heldCount,
       waiters: stage.waiting.length,
     });
   }
@@ -423,7 +420,7 @@ function newStage(record: StageRecord): Stage {
     record,
     phase: 'staged',
     parts: new Map(),
-    held: [],
+    table: new LockTable(),
     waiting: [],
     opening: undefined,
     opened,

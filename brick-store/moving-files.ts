@@ -7,8 +7,9 @@ import type { ClientId, Epoch, FileId } from '../wire/ids.js';
 import type { Moved } from '../wire/lock-types.js';
 import type { Request } from '../wire/messages.js';
 import type { BrickState } from './brick-state.js';
+import type { HandoverPart } from './handover-parts.js';
 import type { FileToMove } from './migration-source.js';
-import type { HandoverPart, StageRecord, StageStore } from './migration-target.js';
+import type { StageRecord, StageStore } from './migration-target.js';
 import {
   chunkKey,
   chunksOf,

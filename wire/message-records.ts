@@ -82,6 +82,9 @@ export const heldLock = record('held lock', {
   pid: u32,
 });
 
+/** One owner of one client, in one of its two conflict spaces. */
+export const lockHolder = record('owner of locks', { kind: lockKind, owner: lkOwner });
+
 export const waitingLock = record('waiting lock', {
   kind: lockKind,
   type: lockType,

@@ -42,6 +42,7 @@ import {
   fileType,
   hashRange,
   heldLock,
+  lockHolder,
   lockKind,
   lockRow,
   lockType,
@@ -367,11 +368,22 @@ export const messages = {
     },
     {},
   ),
-  /** Locks and waiters of one client, in parts. */
+  /**
+   * Locks and waiters of one client, in parts that are applied in order: first what was sent before and no longer holds
+   * (`dropClient`, `dropped`), then what does.
+   */
   stageLocks: row(
     92,
     bricks,
-    { migration: migrationId, file: fileId, held: list(heldLock), waiting: list(waitingLock) },
+    {
+      migration: migrationId,
+      file: fileId,
+      client: clientId,
+      dropClient: flag,
+      dropped: list(lockHolder),
+      held: list(heldLock),
+      waiting: list(waitingLock),
+    },
     {},
   ),
   /** The last part: makes all of the stage durable. The target may open it only once the source committed. */

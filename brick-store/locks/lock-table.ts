@@ -311,6 +311,15 @@ export class LockTable {
     }
   }
 
+  /** What one owner holds, in order. */
+  heldOf(kind: LockKind, client: ClientId, owner: LkOwner): HeldLock[] {
+    const locks = this.#spaces[kind].owners.find(client, owner);
+    if (locks === undefined) return [];
+    return [...locks.ranges].map(({ start, end, value }) =>
+      heldRecord(kind, locks, { start, end, item: value }),
+    );
+  }
+
   /** In ticket order. The table must not change meanwhile. */
   *waiting(): IterableIterator<WaitingLock> {
     const places = kinds.flatMap((kind) =>

@@ -6,7 +6,8 @@
 import { decodeRequest, encodeRequest } from '../../wire/codec.js';
 import type { BrickName, Epoch, FileId, MigrationId } from '../../wire/ids.js';
 import type { Op, Request } from '../../wire/messages.js';
-import type { HandoverPart, StageRecord } from '../migration-target.js';
+import type { HandoverPart } from '../handover-parts.js';
+import type { StageRecord } from '../migration-target.js';
 import { handoverPartOf, migrationOfKey, secondClientOfKey } from './keys.js';
 import { idBytesOf, type RecordCodec, recordCodec } from './record-codec.js';
 
@@ -56,13 +57,14 @@ const handoverBody = recordCodec<{ readonly message: Uint8Array }>(
 );
 
 export const handoverRecord: RecordCodec<HandoverPart> = {
-  encode: ({ file, held, waiting }) =>
-    handoverBody.encode({
-      message: messageBytes('stageLocks', { migration: noMigration, file, held, waiting }),
-    }),
+  encode: ({ part: _part, ...body }) =>
+    handoverBody.encode({ message: messageBytes('stageLocks', { migration: noMigration, ...body }) }),
   decode: (bytes, key) => {
-    const { file, held, waiting } = messageBody('stageLocks', handoverBody.decode(bytes, key).message);
-    return { file, client: secondClientOfKey(key), part: handoverPartOf(key), held, waiting };
+    const { migration: _migration, ...body } = messageBody(
+      'stageLocks',
+      handoverBody.decode(bytes, key).message,
+    );
+    return { ...body, client: secondClientOfKey(key), part: handoverPartOf(key) };
   },
 };
 
