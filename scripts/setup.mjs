@@ -209,19 +209,14 @@ export const testFiles = () =>
 /** Debian packages that tests call, by the command they bring. */
 const testPackages = { sqlite3: 'sqlite3', fusermount3: 'fuse3' };
 
-function installTestPackages() {
-  const missing = Object.entries(testPackages)
-    .filter(([command]) => !hasCommand(command))
-    .map(([, name]) => name);
-  if (missing.length === 0) return;
-  const byHand = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
-  if (!hasCommand('apt-get') || process.getuid?.() !== 0)
-    throw new SetupError(
-      `The tests call ${missing.join(' and ')}, which is not installed. As root: ${byHand}`,
-    );
-  run('looking for Debian packages (apt-get update)', 'apt-get', ['update', '-qq'], `Try by hand: ${byHand}`);
+const mayInstall = () => hasCommand('apt-get') && process.getuid?.() === 0;
+const byHand = (names) => `apt-get install -y --no-install-recommends ${names.join(' ')}`;
+
+function installPackages(names) {
+  const cure = `Try by hand: ${byHand(names)}`;
+  run('looking for Debian packages (apt-get update)', 'apt-get', ['update', '-qq'], cure);
   run(
-    `installing ${missing.join(' and ')} (apt-get)`,
+    `installing ${names.join(' and ')} (apt-get)`,
     'env',
     [
       'DEBIAN_FRONTEND=noninteractive',
@@ -230,17 +225,42 @@ function installTestPackages() {
       '-y',
       '-qq',
       '--no-install-recommends',
-      ...missing,
+      ...names,
     ],
-    `Try by hand: ${byHand}`,
+    cure,
   );
+}
+
+function installTestPackages() {
+  const missing = Object.entries(testPackages)
+    .filter(([command]) => !hasCommand(command))
+    .map(([, name]) => name);
+  if (missing.length === 0) return;
+  if (!mayInstall())
+    throw new SetupError(
+      `The tests call ${missing.join(' and ')}, which is not installed. As root: ${byHand(missing)}`,
+    );
+  installPackages(missing);
+}
+
+/** What the floor of the benchmark is compiled with. Where it cannot be had, the benchmark says so and goes on. */
+export function installForBenchmark() {
+  if (existsSync('/usr/include/fuse3/fuse_lowlevel.h') || !mayInstall()) return;
+  try {
+    installPackages(['libfuse3-dev']);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    say(error.message);
+  }
 }
 
 /** What both `npm start` and `npm test` need before anything of this project can be compiled. */
 export function prepare(options = { forTests: false }) {
   checkNode();
   buildNative(installDependencies());
-  if (options.forTests) installTestPackages();
+  if (!options.forTests) return;
+  installTestPackages();
+  installForBenchmark();
 }
 
 /** Runs `task`; a SetupError is printed for people and ends the process with 1. */

@@ -2,7 +2,8 @@
  * What one call on the lock table of one file costs, with few and with many locks in it.
  *
  * Prints microseconds and tree steps a call. In one process and without the path to it: what a process sees through a
- * mount is more by the way there and back. `--smoke` leaves out the largest sizes; `--json` prints one line of JSON.
+ * mount is more by the way there and back. `smoke` leaves out the largest sizes; `json` prints one line of JSON.
+ * Called by benchmark.ts: `npm run benchmark -- --only lock-table`.
  */
 import { performance } from 'node:perf_hooks';
 import { LockTable } from '../brick-store/locks/lock-table.js';
@@ -78,13 +79,17 @@ const measured = (locks: number, owners: Row['owners']): Row[] => {
   });
 };
 
-const sizes = process.argv.includes('--smoke') ? [10, 1000] : [10, 1000, 100_000, 1_000_000];
-const rows = sizes.flatMap((locks) =>
-  (['one', 'each'] as const).flatMap((owners) => measured(locks, owners)),
-);
+export const lockTableName = 'lock-table';
 
-if (process.argv.includes('--json')) console.log(JSON.stringify({ lockTable: rows }));
-else {
+export function measureLockTable({ smoke, json }: { smoke: boolean; json: boolean }): void {
+  const sizes = smoke ? [10, 1000] : [10, 1000, 100_000, 1_000_000];
+  const rows = sizes.flatMap((locks) =>
+    (['one', 'each'] as const).flatMap((owners) => measured(locks, owners)),
+  );
+  if (json) {
+    console.log(JSON.stringify({ lockTable: rows }));
+    return;
+  }
   console.log('      locks  owner  call                          µs/call  steps/call');
   for (const { locks, owners, call, us, steps } of rows) {
     console.log(
