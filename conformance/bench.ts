@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Mismatch } from './check.js';
 import type { Kind, OpenMode } from './lock-process.js';
 import { LockProcess } from './lock-process.js';
-import { type Outcome, Party, type Wait } from './party.js';
+import { type Outcome, Party, type Wait } from './lock-party.js';
 
 /** A lock that is free is granted long before this, also when its file moves meanwhile. */
 const grantMsMax = 5000;

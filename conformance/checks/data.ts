@@ -6,7 +6,7 @@
 import type { Bench, PartyOptions } from '../bench.js';
 import type { CheckMap } from '../check.js';
 import type { Kind } from '../lock-process.js';
-import type { Party } from '../party.js';
+import type { Party } from '../lock-party.js';
 
 const rounds = 12;
 

@@ -5,7 +5,7 @@
 import type { Bench, PartyOptions } from '../bench.js';
 import type { CheckMap } from '../check.js';
 import type { Kind } from '../lock-process.js';
-import type { Party, Wait } from '../party.js';
+import type { Party, Wait } from '../lock-party.js';
 
 const tellMs = 1000;
 

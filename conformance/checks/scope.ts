@@ -5,7 +5,7 @@
 import type { Bench } from '../bench.js';
 import type { CheckMap } from '../check.js';
 import type { Kind } from '../lock-process.js';
-import type { Party } from '../party.js';
+import type { Party } from '../lock-party.js';
 
 /** The rungs of the ladder, from near to far; `lockferry check` sums them up for each kind. */
 export const scopes = ['process-tree', 'mount', 'volume'] as const;
