@@ -26,12 +26,16 @@ interface Sent {
 }
 
 const neverSent: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
+/** Not an answer: the request waited where its file was, and goes on where it is. */
+const movedOn: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
 
 export class LockCall implements PendingLock {
   readonly outcome: Promise<LockOutcome>;
   readonly request: LockRequest;
   #ticket: Ticket | undefined;
   #sent: Sent | undefined;
+  /** The brick that it was sent to last said that it waits there. */
+  #hasPlace = false;
   #cancelled = false;
   /** The process has its outcome. */
   #told = false;
@@ -93,6 +97,7 @@ export class LockCall implements PendingLock {
   /** The brick says under which ticket the request `seq` waits. */
   queued(ticket: Ticket): void {
     this.#ticket = ticket;
+    this.#hasPlace = true;
     if (this.request.kind === 'flock') this.#context.held.ownerDropped(this.request);
     // A cancel that reached the brick before the request waited has found nothing to end.
     if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
@@ -127,12 +132,17 @@ export class LockCall implements PendingLock {
 
   #send(): Promise<void> {
     this.#context.calls.began(this);
+    return this.#ask().then(
+      (answer) => this.#answered(answer),
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  /** A wait may last for hours and move any number of times: only redirects without a place in between are counted. */
+  #ask(): Promise<Answer<'lock'>> {
     return this.#context.homes
       .atRaw(this.request.file, (link, brick) => this.#attempt(link, brick))
-      .then(
-        (answer) => this.#answered(answer),
-        (error: unknown) => this.#failed(error),
-      );
+      .then((answer) => (answer === movedOn ? this.#ask() : answer));
   }
 
   #attempt(link: BrickLink, brick: BrickName): Promise<Answer<'lock'>> {
@@ -152,6 +162,7 @@ export class LockCall implements PendingLock {
     });
     // Number 0: the link refused it at once, no brick will ever see it.
     this.#sent = seq === 0 ? undefined : { brick, link, seq };
+    this.#hasPlace = false;
     if (wait) calls.waitsAs(brick, seq, this);
     if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
     return answer.then(
@@ -162,7 +173,10 @@ export class LockCall implements PendingLock {
       },
       (error: unknown) => {
         if (wait) calls.waitEnded(brick, seq);
-        throw error;
+        const moved = asRefusal(error)?.moved;
+        if (moved === undefined || !this.#hasPlace) throw error;
+        this.#context.placement.moved(file, moved);
+        return movedOn;
       },
     );
   }

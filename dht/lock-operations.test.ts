@@ -96,6 +96,21 @@ t.test('a wait follows its file under its ticket', async (t) => {
   t.same(s.target.held(s.file), [], 'the unlock followed');
 });
 
+t.test('a wait follows its file however often it moves', async (t) => {
+  const s = await scene(t);
+  await rivalHolds(s);
+  const { seen } = await waiting(s);
+  for (let move = 0; move < 40; move++) {
+    const [from, to] = move % 2 === 0 ? [s.source, s.target] : [s.target, s.source];
+    from.moveTo(to, s.file);
+    await s.fake.clock.advance(0);
+    t.equal(seen.now, undefined);
+  }
+  await rivalUnlocks(s);
+  await s.fake.clock.advance(0);
+  t.match(seen.now, { outcome: 'granted' });
+});
+
 t.test('a cancel ends the wait and gives the ticket for a restart of the call', async (t) => {
   const s = await scene(t);
   await rivalHolds(s);
