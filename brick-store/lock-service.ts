@@ -8,8 +8,8 @@
  */
 import { Refusal } from '../wire/errors.js';
 import type { ClientId, FileId, LkOwner, Ticket } from '../wire/ids.js';
-import { locksPerClientMax, waitersPerClientMax } from '../wire/limits.js';
-import type { HeldLock, LockKind, Moved, WaitingLock } from '../wire/lock-types.js';
+import { chainedWaitsMax, locksPerClientMax, waitersPerClientMax } from '../wire/limits.js';
+import type { HeldLock, LockKind, LockOwner, Moved, WaitingLock } from '../wire/lock-types.js';
 import type { Answer, LockRow, Request } from '../wire/messages.js';
 import { ChangedOwners } from './changed-owners.js';
 import { LockTable } from './locks/lock-table.js';
@@ -25,6 +25,12 @@ interface Wait {
 }
 
 const lockKinds = ['posix', 'flock'] as const;
+/** One wait of one owner. */
+export interface WaitName extends LockOwner {
+  readonly file: FileId;
+  readonly ticket: Ticket;
+}
+
 /** Empty tables that are kept. */
 const idleFilesMax = 4096;
 
@@ -128,7 +134,7 @@ export class LockService {
     const place = this.#waiting.get(session)?.get(seq);
     const locks = this.#files.get(file);
     if (place === undefined || place.file !== file || locks === undefined) return;
-    this.#cancelTicket(file, locks, place.ticket);
+    this.#endWait(file, locks, place.ticket, 'cancelled');
   }
 
   /** close(2), or the last close: drops locks of the owner. flock locks go only with the open file (`kind` absent). */
@@ -142,6 +148,33 @@ export class LockService {
     }
     this.#deliver(file, locks, locks.table.dropOwner(client, owner, kind));
     this.#idle(file, locks);
+  }
+
+  /** Whom this wait of the owner waits for (lock-table.ts, blockersOf); undefined where it does not wait here. */
+  blockersOf({
+    client,
+    owner,
+    file,
+    ticket,
+  }: WaitName): { holders: LockOwner[]; inQueue: LockOwner[] } | undefined {
+    const table = this.#files.get(file)?.table;
+    const waiting = table?.waiterOf(ticket);
+    if (waiting?.client !== client || waiting.owner !== owner) return undefined;
+    return table?.blockersOf(ticket, chainedWaitsMax);
+  }
+
+  /** Answers the request that waits here with `deadlock`. False where none does. */
+  endAsDeadlock(file: FileId, ticket: Ticket): boolean {
+    const locks = this.#files.get(file);
+    if (locks === undefined || !locks.waits.has(ticket)) return false;
+    this.#endWait(file, locks, ticket, 'deadlock');
+    return true;
+  }
+
+  /** From now on only holders stop this wait. */
+  letPass(file: FileId, ticket: Ticket): void {
+    const locks = this.#files.get(file);
+    if (locks !== undefined) this.#deliver(file, locks, locks.table.letPass(ticket));
   }
 
   /** All that the client holds and waits for in the file. */
@@ -385,13 +418,13 @@ export class LockService {
     }
   }
 
-  #cancelTicket(file: FileId, locks: FileLocks, ticket: Ticket): void {
+  #endWait(file: FileId, locks: FileLocks, ticket: Ticket, outcome: 'cancelled' | 'deadlock'): void {
     const wait = locks.waits.get(ticket);
     const { granted } = locks.table.cancel(ticket);
     if (wait !== undefined) {
       locks.waits.delete(ticket);
       this.#waiting.get(wait.session)?.delete(wait.seq);
-      wait.settle({ outcome: 'cancelled', change: 0 });
+      wait.settle({ outcome, change: 0 });
     }
     this.#deliver(file, locks, granted);
     this.#idle(file, locks);

@@ -23,6 +23,7 @@ import { Placement } from './placement.js';
 import { Rename } from './rename.js';
 import { SessionEvents } from './session-events.js';
 import type { VolumeParts } from './volume-parts.js';
+import { WaitProbes } from './wait-probes.js';
 
 /** Files whose home is remembered; those in use are remembered beyond it. */
 const placesMax = 262_144;
@@ -35,6 +36,7 @@ export class Graph {
   readonly locks: LockOperations;
   readonly renames: Rename;
   readonly #lanes: OwnerLanes;
+  readonly #probes: WaitProbes;
 
   constructor(options: ConnectOptions) {
     const { clock, random, trace } = options;
@@ -56,7 +58,14 @@ export class Graph {
     const homes = new HomeCalls(this.links, placement, clock, trace);
     const lanes = new OwnerLanes(homes, this.links, clock, trace);
     const leftovers = new LeftoverLocks(held, lanes, calls);
-    const context = { homes, placement, held, uses, lanes, leftovers, calls, clock, trace };
+    const probes = new WaitProbes({
+      client: this.links.client,
+      clock,
+      trace,
+      send: (brick, op, body) => (this.links.isUp(brick) ? this.links.at(brick).call(op, body) : undefined),
+      holdsLocks: (owner) => held.holdsPosix(owner),
+    });
+    const context = { homes, placement, held, uses, lanes, leftovers, calls, probes, clock, trace };
     events = new SessionEvents(context, this.links.client);
     const directories = new Directories(this.links);
     const parts: VolumeParts = {
@@ -77,6 +86,7 @@ export class Graph {
     this.renames = new Rename(parts, names, this.names, this.directories);
     this.locks = new LockOperations(context);
     this.#lanes = lanes;
+    this.#probes = probes;
   }
 
   /** The source may die before it has told the target that it committed; whoever knows of it can. */
@@ -99,6 +109,7 @@ export class Graph {
   /** Says goodbye to every brick; what was still being repeated in the background ends, for the session ends. */
   async close(): Promise<void> {
     this.#lanes.close();
+    this.#probes.close();
     this.files.close();
     await this.links.close();
   }

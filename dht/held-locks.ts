@@ -75,6 +75,13 @@ export class HeldLocks {
     return this.#files.has(file);
   }
 
+  /** The owner holds a posix lock in some file. O(files with locks): for searches, not for calls. */
+  holdsPosix(owner: LkOwner): boolean {
+    const key = `posix${owner}`;
+    for (const file of this.#files.values()) if (file.has(key)) return true;
+    return false;
+  }
+
   files(): FileId[] {
     return [...this.#files.keys()];
   }

@@ -258,6 +258,7 @@ export class LockCall implements PendingLock {
 
   #ended(): void {
     this.#context.calls.ended(this);
+    this.#context.probes.ended(this);
     this.#context.leftovers.settle(this.request);
   }
 

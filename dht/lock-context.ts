@@ -12,6 +12,7 @@ import type { LeftoverLocks } from './leftover-locks.js';
 import type { LockCall } from './lock-call.js';
 import type { OwnerLanes } from './owner-lanes.js';
 import type { Placement } from './placement.js';
+import type { WaitProbes } from './wait-probes.js';
 
 export interface LockContext {
   readonly homes: HomeCalls;
@@ -21,6 +22,7 @@ export interface LockContext {
   readonly lanes: OwnerLanes;
   readonly leftovers: LeftoverLocks;
   readonly calls: LockCalls;
+  readonly probes: WaitProbes;
   readonly clock: Clock;
   readonly trace: Trace;
 }
@@ -60,8 +62,11 @@ export class LockCalls {
     this.#bySeq.get(brick)?.delete(seq);
   }
 
-  queued(brick: BrickName, seq: number, ticket: Ticket): void {
-    this.#bySeq.get(brick)?.get(seq)?.queued(ticket);
+  /** @returns the request, unless it was answered meanwhile */
+  queued(brick: BrickName, seq: number, ticket: Ticket): LockCall | undefined {
+    const call = this.#bySeq.get(brick)?.get(seq);
+    call?.queued(ticket);
+    return call;
   }
 
   hasWaits(file: FileId): boolean {

@@ -5,7 +5,8 @@
  *             that is placed there
  *   fenced    the brick ended the session: the locks there are gone. Files in which this client held some are lost
  *             until they are closed; the others are opened again under the new session
- *   event     `queued`: the ticket of a wait; `moved`: a file went, which saves its next operation a redirect
+ *   event     `queued`: the ticket of a wait; `moved`: a file went, which saves its next operation a redirect;
+ *             `probe`, `confirmCycle`: a search for a deadlock comes by (wait-probes.ts)
  */
 import { asRefusal } from '../wire/errors.js';
 import type { BrickName, ClientId, FileId } from '../wire/ids.js';
@@ -27,12 +28,20 @@ export class SessionEvents implements LinkEvents {
   }
 
   event<E extends EventName>(brick: BrickName, name: E, body: EventBody<E>): void {
+    const { calls, placement, probes, trace } = this.#context;
     if (name === 'queued') {
       const { seq, ticket } = body as EventBody<'queued'>;
-      this.#context.calls.queued(brick, seq, ticket);
-    } else {
+      const call = calls.queued(brick, seq, ticket);
+      if (call !== undefined) probes.queued(call);
+    } else if (name === 'moved') {
       const { file, ...moved } = body as EventBody<'moved'>;
-      this.#context.placement.moved(file, moved);
+      placement.moved(file, moved);
+    } else if (name === 'probe') {
+      probes.carryOn(body as EventBody<'probe'>);
+    } else {
+      probes
+        .confirm(body as EventBody<'confirmCycle'>)
+        .catch((error: unknown) => trace.error('deadlock not confirmed', { brick, error: String(error) }));
     }
   }
 

@@ -41,6 +41,11 @@ export interface LockRequest {
   readonly pid: number;
   /** F_SETLKW, or flock without LOCK_NB. */
   readonly wait: boolean;
+  /**
+   * Is there proof that the owner is a process (F_SETLKW), not an open file (F_OFD_SETLKW)? Asked only while the
+   * request waits and something points to a deadlock. Absent, or false: EDEADLK is never the outcome.
+   */
+  readonly isProcessOwner?: () => Promise<boolean>;
 }
 
 /** `change` is the file's content counter at the moment of the grant: what page caches are compared with. */

@@ -69,6 +69,15 @@ export class OpenFiles {
     return this.#files.get(fh);
   }
 
+  /**
+   * The owner uses locks through another open file as well. So it is a process: the owner of an OFD lock is one open
+   * file, and no two owners that live have one number. O(open files).
+   */
+  isUsedElsewhere(owner: LkOwner, fh: number): boolean {
+    for (const file of this.#files.values()) if (file.fh !== fh && file.lockOwners.has(owner)) return true;
+    return false;
+  }
+
   /** @throws Refusal EBADF */
   directory(fh: number): OpenDirectory {
     const directory = this.#directories.get(fh);

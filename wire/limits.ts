@@ -32,6 +32,8 @@ export const redirectsMax = 16;
 /** Locks and waiters of one client on one brick; one more is refused with ENOLCK. */
 export const locksPerClientMax = 4_000_000;
 export const waitersPerClientMax = 100_000;
+/** Waits in one chain that is searched for a deadlock (Linux follows 10: MAX_DEADLK_ITERATIONS in fs/locks.c). */
+export const chainedWaitsMax = 64;
 /** Requests of one client that a brick works on at once. */
 export const requestsInFlightMax = 200_000;
 /** Answers that one client leaves unread; past it the brick closes the connection, and keeps the session. */

@@ -9,6 +9,7 @@ import {
   count,
   epoch,
   fileId,
+  flag,
   lkOwner,
   lockOffset,
   migrationId,
@@ -94,6 +95,21 @@ export const waitingLock = record('waiting lock', {
   owner: lkOwner,
   pid: u32,
   ticket,
+});
+
+/**
+ * One wait in a chain of owners that wait for each other. `sinceUs`: when it began, by its client's wall clock; it only
+ * orders waits. `blockedBy`: what makes it wait for the next one, a lock or a place in the queue.
+ */
+export const chainedWait = record('chained wait', {
+  client: clientId,
+  owner: lkOwner,
+  file: fileId,
+  ticket,
+  sinceUs: count,
+  /** The owner is a process, not an open file: its client has seen proof. */
+  isProcess: flag,
+  blockedBy: oneOf('holder', 'queue'),
 });
 
 /** One hash range of a directory; `stop` is included. start > stop: the brick takes no new names. */

@@ -34,6 +34,7 @@ import {
 } from './fields.js';
 import {
   attributes,
+  chainedWait,
   chunk,
   clientRow,
   dirEntry,
@@ -308,6 +309,16 @@ export const messages = {
   /** close(2) of any descriptor: drops the owner's posix locks on the file. */
   flushOwner: row(64, clients, { file: fileId, owner: lkOwner }, {}),
 
+  /**
+   * Follows a chain of waits (docs/LOCKS.md, "Deadlocks"): for whom does the last of `chain`, a wait of this session,
+   * wait? The clients of those owners get the event `probe`. `round` tells one search of the first wait from another.
+   */
+  probe: row(65, clients, { round: count, chain: list(chainedWait) }, {}),
+  /** Is wait number `at` of the ring, one of this session, still blocked by the next? The last one to be asked loses. */
+  confirmCycle: row(66, clients, { ring: list(chainedWait), at: count }, {}),
+  /** Does nobody hold anything against this session's wait, so that it only queues? With `pass` it then need not. */
+  queueState: row(67, clients, { file: fileId, owner: lkOwner, ticket, pass: flag }, { queuesOnly: flag }),
+
   // ---- what an operator asks --------------------------------------------------------------------------------------
   locate: row(
     70,
@@ -423,6 +434,10 @@ export const events = {
   queued: { event: 1, body: { seq: count, file: fileId, ticket } },
   /** A file that this client holds locks in or has open moved: saves it the redirect. */
   moved: { event: 2, body: { file: fileId, target: brickName, epoch, migration: migrationId } },
+  /** Do these owners of this client wait somewhere? The chain goes on where they do. */
+  probe: { event: 3, body: { round: count, chain: list(chainedWait), owners: list(lkOwner) } },
+  /** Wait number `at` of the ring is this client's: it is asked to confirm it. */
+  confirmCycle: { event: 4, body: { ring: list(chainedWait), at: count } },
 } as const satisfies Record<string, { event: number; body: Fields }>;
 
 export type EventName = keyof typeof events;
@@ -433,6 +448,7 @@ export type Entry = Answer<'lookup'>['entry'];
 export type DirEntry = Answer<'listDirectory'>['entries'][number];
 export type HashRange = Answer<'readLayout'>['layout'][number];
 export type MigrationReport = Answer<'migrationStatus'>['report'];
+export type ChainedWait = Request<'probe'>['chain'][number];
 export type LockRow = Answer<'listLocks'>['locks'][number];
 export type ClientRow = Answer<'status'>['clients'][number];
 export type FileName = Answer<'namesOf'>['names'][number];

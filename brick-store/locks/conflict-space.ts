@@ -85,6 +85,18 @@ export class ConflictSpace {
     return found.sort((a, b) => a.ticket - b.ticket);
   }
 
+  /** The waiters that it stands behind, each behind the next: the youngest ahead of it first, at most `limit`. */
+  queueBefore(waiter: Waiter, limit: number): Waiter[] {
+    const found: Waiter[] = [];
+    for (let at = waiter; found.length < limit && !mayPassWaiters(at); ) {
+      const ahead = this.waiterAhead(at, at.owner, at.ticket);
+      if (ahead === undefined) break;
+      found.push(ahead);
+      at = ahead;
+    }
+    return found;
+  }
+
   /**
    * Makes the claim a held lock. The caller has made sure that no other owner holds anything against it.
    * @param place the owner's place in the kernel's list, where it had one before

@@ -268,6 +268,26 @@ export class LockTable {
     return [...this.#spaces[place.kind].holdersAgainst(place.waiter)].map(ownerRecord);
   }
 
+  /**
+   * Whom a waiter waits for, as a search for deadlocks sees it. `holders` as `holdersOf`. `inQueue`: the owners whose
+   * waits it stands behind, and who holds something against those; at most `waitersMax` places ahead are looked at.
+   */
+  blockersOf(ticket: Ticket, waitersMax: number): { holders: LockOwner[]; inQueue: LockOwner[] } | undefined {
+    const place = this.#placeOf(ticket);
+    if (place === undefined) return undefined;
+    const { waiter } = place;
+    const space = this.#spaces[place.kind];
+    const holders = space.holdersAgainst(waiter);
+    const inQueue = new Set<OwnerLocks>();
+    for (const ahead of space.queueBefore(waiter, waitersMax)) {
+      inQueue.add(ahead.owner);
+      for (const owner of space.holdersAgainst(ahead)) inQueue.add(owner);
+    }
+    inQueue.delete(waiter.owner);
+    for (const owner of holders) inQueue.delete(owner);
+    return { holders: [...holders].map(ownerRecord), inQueue: [...inQueue].map(ownerRecord) };
+  }
+
   /** The older waiters that this one lets go first, though they hold nothing against it yet. */
   waitersAheadOf(ticket: Ticket): WaitingLock[] {
     const place = this.#placeOf(ticket);

@@ -2,6 +2,7 @@
  * The kernel door of a mount: messages of the FUSE protocol in, replies and notifications out. The real one is
  * kernel-device.ts; a simulated kernel implements the same. It knows no opcode.
  */
+import type { BlockedCall } from './blocked-call.js';
 import type { MappedFiles } from './process-maps.js';
 
 export interface FuseDevice {
@@ -20,6 +21,11 @@ export interface FuseDevice {
    * may need the reply to a request that is in flight. An inode that the kernel does not know is no error.
    */
   notify(message: Buffer): Promise<void>;
+  /**
+   * What kind of lock this thread waits for, by its number in a request's header. To be asked while its request is
+   * unanswered. A device that cannot know leaves it out.
+   */
+  blockedCall?(thread: number): Promise<BlockedCall>;
   /**
    * What the process of this thread has mapped of this filesystem; undefined where that cannot be known, so that
    * anything may be. A device without mapped memory leaves it out.

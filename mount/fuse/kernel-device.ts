@@ -4,11 +4,13 @@
  */
 import { execFile } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { basename, resolve } from 'node:path';
 import { getSystemErrorName, promisify } from 'node:util';
 import { transferBytesMax } from '../../wire/limits.js';
+import { type BlockedCall, blockedCall } from './blocked-call.js';
 import type { FuseDevice } from './device.js';
 import { type MappedFiles, mapsDevice, ProcessMaps } from './process-maps.js';
 
@@ -181,6 +183,17 @@ export class KernelDevice implements FuseDevice {
     const code = await loadAddon().notify(this.#handle, message);
     if (code !== 0 && code !== errno.ENOENT && code !== errno.ENODEV && code !== errno.ENOTCONN)
       throw new Error(`the kernel refused a notification: ${errnoName(code)}`);
+  }
+
+  /** Needs what ptrace(2) needs: root, or a process of the same user that does not forbid it. */
+  async blockedCall(thread: number): Promise<BlockedCall> {
+    if (thread === 0 || !numbersAreOurs()) return 'unknown';
+    try {
+      return blockedCall(await readFile(`/proc/${thread}/syscall`, 'latin1'));
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return 'unknown';
+    }
   }
 
   mappedFiles(thread: number): MappedFiles | Promise<MappedFiles | undefined> {

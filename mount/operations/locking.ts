@@ -43,7 +43,10 @@ export const setLock = (
     return written === undefined ? unlock() : written.then(unlock);
   }
   const { inode } = file;
-  const wanted = lockRequest(file, request, request.op === 'SETLKW');
+  const wanted =
+    request.op === 'SETLKW'
+      ? { ...lockRequest(file, request, true), isProcessOwner: () => isProcessOwner(context, request) }
+      : lockRequest(file, request, false);
   const start = (): Promise<Reply> => lock(context, inode, wanted, call, pending, request.head.pid);
   const { released } = inode.locks;
   // A downgrade lets others read what was stored.
@@ -67,6 +70,16 @@ export const setLock = (
     inode.locks.answered(pending);
     settle();
   });
+};
+
+/**
+ * Only a process can be in a deadlock, and nothing in a request tells its lock from an OFD lock. Two things are proof:
+ * another open file with this owner, and the call that the thread sleeps in. Without proof there is no EDEADLK.
+ */
+const isProcessOwner = async (context: Context, request: RequestOf<'SETLKW'>): Promise<boolean> => {
+  if (request.flock) return false;
+  if (context.files.isUsedElsewhere(request.owner, request.fh)) return true;
+  return (await context.device.blockedCall?.(request.head.pid)) === 'process';
 };
 
 const lock = (
