@@ -8,6 +8,7 @@ import type { BrickName, FileId } from '../wire/ids.js';
 import { type Answer, messages, type Op } from '../wire/messages.js';
 import type { BrickState } from './brick-state.js';
 import type { FileQueue } from './file-queue.js';
+import type { LockHandles } from './lock-handles.js';
 import type { LockService } from './lock-service.js';
 import type { MigrationSource } from './migration-source.js';
 import type { MigrationTarget } from './migration-target.js';
@@ -24,6 +25,7 @@ export interface BrickParts {
   readonly records: SessionRecords;
   readonly queue: FileQueue;
   readonly locks: LockService;
+  readonly handles: LockHandles;
   readonly sessions: Sessions;
   readonly source: MigrationSource;
   readonly target: MigrationTarget;

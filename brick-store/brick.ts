@@ -5,6 +5,7 @@
  * Decides nothing about files or locks. server.ts brings it requests of sessions that said hello.
  */
 import type { Clock } from '../host/clock.js';
+import type { Random } from '../host/random.js';
 import type { Trace } from '../host/trace.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName } from '../wire/ids.js';
@@ -14,6 +15,7 @@ import { BrickContext } from './brick-context.js';
 import { BrickState } from './brick-state.js';
 import { FileQueue } from './file-queue.js';
 import type { Handler, Handlers } from './handlers.js';
+import { LockHandles } from './lock-handles.js';
 import { LockService } from './lock-service.js';
 import { MigrationSource, type Peer } from './migration-source.js';
 import { MigrationTarget } from './migration-target.js';
@@ -21,6 +23,7 @@ import { MovingFiles } from './moving-files.js';
 import { RecordCache } from './record-cache.js';
 import { contentRoutes } from './routes/content-routes.js';
 import { inodeRoutes } from './routes/inode-routes.js';
+import { lockHandleRoutes } from './routes/lock-handle-routes.js';
 import { lockRoutes } from './routes/lock-routes.js';
 import { migrationRoutes } from './routes/migration-routes.js';
 import { nameRoutes } from './routes/name-routes.js';
@@ -37,6 +40,7 @@ export interface BrickOptions {
   /** Formatted for this brick (format.ts). */
   readonly store: Store;
   readonly clock: Clock;
+  readonly random: Random;
   readonly trace: Trace;
   readonly peer: (name: BrickName) => Peer;
 }
@@ -77,6 +81,7 @@ export class Brick {
     const records = new SessionRecords(store, trace);
     const queue = new FileQueue();
     const locks = new LockService((file) => state.change(file));
+    const handles = new LockHandles(options.random);
     this.sessions = new Sessions({
       clock,
       trace,
@@ -89,7 +94,7 @@ export class Brick {
       },
     });
     const { sessions } = this;
-    this.#moving = new MovingFiles({ store, state, sessions, records });
+    this.#moving = new MovingFiles({ store, state, sessions, records, handles });
     const source = new MigrationSource({
       brick: name,
       clock,
@@ -119,6 +124,7 @@ export class Brick {
       records,
       queue,
       locks,
+      handles,
       sessions,
       source,
       target,
@@ -216,7 +222,7 @@ export class Brick {
 
   /** Locks, waits and opens of a session go; on a frozen file after the freeze, where the locks then are. */
   #ended(session: Session): void {
-    const { locks, queue, state, target, records } = this.#context.parts;
+    const { handles, locks, queue, state, target, records } = this.#context.parts;
     const files = new Set([...locks.filesOf(session.client), ...session.opens.keys()]);
     for (const file of files) {
       const cleanUp = (): void => {
@@ -228,6 +234,7 @@ export class Brick {
         this.#o.trace.error('session not cleaned up', { client: session.client, file, error: String(error) });
       });
     }
+    handles.forgetClient(session.client);
     target.forgetClient(session.client);
     records.forgetAnswers(session.client).catch((error: unknown) => {
       this.#o.trace.warn('answers not forgotten', { client: session.client, error: String(error) });
@@ -244,6 +251,7 @@ export class Brick {
       ...inodeRoutes(context),
       ...contentRoutes(context),
       ...lockRoutes(context),
+      ...lockHandleRoutes(context),
       ...operatorRoutes(context, {
         pid,
         upMs: () => clock.now() - startedAt,

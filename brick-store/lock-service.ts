@@ -24,13 +24,13 @@ interface Wait {
   readonly refuse: (error: Refusal) => void;
 }
 
-const lockKinds = ['posix', 'flock'] as const;
 /** One wait of one owner. */
 export interface WaitName extends LockOwner {
   readonly file: FileId;
   readonly ticket: Ticket;
 }
 
+const lockKinds = ['posix', 'flock'] as const;
 /** Empty tables that are kept. */
 const idleFilesMax = 4096;
 
@@ -194,6 +194,36 @@ export class LockService {
     }
     this.#deliver(file, locks, locks.table.dropClient(client));
     this.#idle(file, locks);
+  }
+
+  /**
+   * Fd migration: all that `from` holds and waits for in the file is `to`'s from now on, in the same places. Requests
+   * of `from` that wait are answered `rebound`. Answers how many locks and waits there were.
+   */
+  rebind(file: FileId, from: ClientId, to: ClientId): number {
+    const locks = this.#files.get(file);
+    this.#filesOfClient.get(from)?.delete(file);
+    if (locks === undefined) return 0;
+    for (const [ticket, wait] of locks.waits) {
+      if (wait.session.client !== from) continue;
+      locks.waits.delete(ticket);
+      this.#waiting.get(wait.session)?.delete(wait.seq);
+      wait.settle({ outcome: 'rebound', change: 0 });
+    }
+    for (const [ticket, lock] of locks.grantedUnclaimed) {
+      if (lock.client === from) locks.grantedUnclaimed.set(ticket, { ...lock, client: to });
+    }
+    locks.watched?.markClient(from);
+    locks.watched?.markClient(to);
+    const { held, waiting, granted } = locks.table.rebind(from, to);
+    this.#remember(to, file);
+    this.#deliver(file, locks, granted);
+    return held + waiting;
+  }
+
+  countsOf(file: FileId, client: ClientId): number {
+    const counts = this.#files.get(file)?.table.countsOf(client);
+    return counts === undefined ? 0 : counts.held + counts.waiting;
   }
 
   /** Files in which the client may hold or wait. */

@@ -37,8 +37,10 @@ export interface FileToMove {
   /** The last part of the hand over, but for what belongs to the migration itself. */
   describe(
     file: FileId,
-  ): Promise<Omit<Request<'stageReady'>, 'migration' | 'file' | 'openers' | 'nextTicket'>>;
+  ): Promise<Omit<Request<'stageReady'>, 'migration' | 'file' | 'openers' | 'lockinfos' | 'nextTicket'>>;
   openers(file: FileId): Request<'stageReady'>['openers'];
+  /** Tokens of fd migration that were read and not written yet. */
+  lockinfos(file: FileId): Request<'stageReady'>['lockinfos'];
   /** The writes that turn the file into a REPLAY record, in one batch. */
   commitOps(file: FileId, moved: Moved): readonly StoreOp[];
   /** Tells sessions that have the file open or locked, and forgets their opens. */
@@ -264,6 +266,7 @@ export class MigrationSource {
       migration: id,
       file,
       openers: this.#o.files.openers(file),
+      lockinfos: this.#o.files.lockinfos(file),
       nextTicket,
     });
     this.#assertRunning(migration);

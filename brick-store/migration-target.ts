@@ -48,6 +48,8 @@ export interface StageStore {
   installOps(record: StageRecord & { readonly ready: StageDescription }): readonly StoreOp[];
   /** Removes chunks, hand-over records and the stage record, when nothing of the file is to stay. */
   dropStage(record: StageRecord): Promise<void>;
+  /** Tokens of fd migration that came with the file. */
+  lockinfosArrived(file: FileId, lockinfos: StageDescription['lockinfos']): void;
   /** Makes sure that the client has a session (false: it is fenced), and sets its opens of the file. Repeatable. */
   adoptClient(client: ClientId, file: FileId, opens: number): Promise<boolean>;
 }
@@ -315,6 +317,8 @@ export class MigrationTarget {
       for (const client of fenced) stage.table.dropClient(client);
       const waiting = stage.waiting.filter((lock) => !fenced.has(lock.client));
       this.#o.locks.adopt(file, stage.table, stage.parts.keys(), waiting, ready.nextTicket);
+      const isKnown = ({ client }: { client: ClientId }): boolean => !fenced.has(client);
+      this.#o.stages.lockinfosArrived(file, ready.lockinfos.filter(isKnown));
       for (const client of fenced) this.forgetClient(client);
     } finally {
       release();

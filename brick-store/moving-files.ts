@@ -8,6 +8,7 @@ import type { Moved } from '../wire/lock-types.js';
 import type { Request } from '../wire/messages.js';
 import type { BrickState } from './brick-state.js';
 import type { HandoverPart } from './handover-parts.js';
+import type { LockHandles } from './lock-handles.js';
 import type { FileToMove } from './migration-source.js';
 import type { StageRecord, StageStore } from './migration-target.js';
 import {
@@ -35,6 +36,7 @@ export interface MovingFilesOptions {
   readonly state: BrickState;
   readonly sessions: Sessions;
   readonly records: SessionRecords;
+  readonly handles: LockHandles;
 }
 
 export class MovingFiles implements FileToMove, StageStore {
@@ -80,6 +82,10 @@ export class MovingFiles implements FileToMove, StageStore {
     return openers;
   }
 
+  lockinfos(file: FileId): Request<'stageReady'>['lockinfos'] {
+    return this.#o.handles.ofFile(file);
+  }
+
   /** The inode record stays until the tidy; the redirect alone makes it dead (inodes.ts). */
   commitOps(file: FileId, moved: Moved): readonly StoreOp[] {
     return [this.#putRedirect(file, moved, true)];
@@ -87,6 +93,7 @@ export class MovingFiles implements FileToMove, StageStore {
 
   movedAway(file: FileId, moved: Moved, lockers: readonly ClientId[]): void {
     const told = new Set(lockers);
+    this.#o.handles.movedAway(file);
     for (const session of this.#o.sessions.all()) {
       const hadOpen = session.opens.has(file);
       if (hadOpen) this.#o.state.setOpens(session, file, 0);
@@ -178,6 +185,10 @@ export class MovingFiles implements FileToMove, StageStore {
     }
     state.setOpens(session, file, opens);
     return true;
+  }
+
+  lockinfosArrived(file: FileId, lockinfos: Request<'stageReady'>['lockinfos']): void {
+    this.#o.handles.arrived(file, lockinfos);
   }
 
   /** What a restart finds: stages that were not opened, and moved locks whose clients did not speak here yet. */

@@ -61,6 +61,7 @@ export async function runBrick(config: BrickConfig, doors: BrickDoors): Promise<
     graceMs: config.graceMs,
     store: doors.store,
     clock: doors.clock,
+    random: doors.random,
     trace: doors.trace,
     peer: (name) => peers.link(name),
   });

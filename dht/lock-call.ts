@@ -7,12 +7,14 @@
  *   - a cancelled wait ends for the process within `cancelPatienceMs`, whatever the link does; if the brick granted it
  *     after all, the grant is taken back (leftover-locks.ts);
  *   - a request given up because its brick is out of reach leaves neither a lock nor a waiter behind.
+ * A wait may change to a new graph on its way (`rehome`): what is still said of it over the old one is not heard.
  */
 import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName, Ticket } from '../wire/ids.js';
 import type { BrickLink } from '../wire/link.js';
 import type { Answer } from '../wire/messages.js';
-import { forApplication } from './home-calls.js';
+import type { FileTraffic } from './file-traffic.js';
+import { forApplication, type HomeCalls } from './home-calls.js';
 import type { LockContext } from './lock-context.js';
 import type { LockOutcome, LockRequest, PendingLock } from './volume.js';
 
@@ -40,7 +42,12 @@ export class LockCall implements PendingLock {
   /** The process has its outcome. */
   #told = false;
   #over: Promise<void> | undefined;
-  readonly #context: LockContext;
+  #finish: () => void = () => undefined;
+  /** Counts the graphs that the request was given to: what was sent over an earlier one is not heard. */
+  #graphs = 0;
+  /** Where the request counts as under way: from its sending until it waits or is over. */
+  #busyIn: FileTraffic | undefined;
+  #context: LockContext;
   #resolve!: (outcome: LockOutcome) => void;
   #reject!: (error: unknown) => void;
 
@@ -69,6 +76,7 @@ export class LockCall implements PendingLock {
 
   start(): this {
     const { lanes } = this.#context;
+    this.#setBusy();
     if (lanes.isBusy(this.request)) {
       lanes.whenFree(this.request).then(
         () => this.#run(),
@@ -98,6 +106,7 @@ export class LockCall implements PendingLock {
   queued(ticket: Ticket): void {
     this.#ticket = ticket;
     this.#hasPlace = true;
+    this.#setQuiet();
     if (this.request.kind === 'flock') this.#context.held.ownerDropped(this.request);
     // A cancel that reached the brick before the request waited has found nothing to end.
     if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
@@ -126,29 +135,64 @@ export class LockCall implements PendingLock {
         this.#tellError(error);
       }
     } else {
-      this.#over = this.#send();
+      void this.#send();
     }
   }
 
+  /**
+   * The wait belongs to the client of another graph now, under the ticket that it has (fd migration): it is asked for
+   * there, whatever became of it meanwhile. A grant that the old graph did not bring any more is granted again.
+   */
+  rehome(next: LockContext): void {
+    const { calls, probes } = this.#context;
+    const sent = this.#sent;
+    this.#graphs += 1;
+    if (sent !== undefined) {
+      calls.waitEnded(sent.brick, sent.seq);
+      sent.link.forget(sent.seq);
+    }
+    calls.ended(this);
+    probes.ended(this);
+    this.#setQuiet();
+    this.#sent = undefined;
+    this.#context = next;
+    void this.#send();
+  }
+
   #send(): Promise<void> {
-    this.#context.calls.began(this);
-    return this.#ask().then(
-      (answer) => this.#answered(answer),
-      (error: unknown) => this.#failed(error),
+    const { calls, homes } = this.#context;
+    const graphs = this.#graphs;
+    calls.began(this);
+    this.#over ??= new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    this.#ask(homes, graphs).then(
+      (answer) => {
+        if (graphs === this.#graphs) this.#answered(answer);
+      },
+      (error: unknown) => {
+        if (graphs === this.#graphs) this.#failed(error);
+      },
     );
+    return this.#over;
   }
 
   /** A wait may last for hours and move any number of times: only redirects without a place in between are counted. */
-  #ask(): Promise<Answer<'lock'>> {
-    return this.#context.homes
-      .atRaw(this.request.file, (link, brick) => this.#attempt(link, brick))
-      .then((answer) => (answer === movedOn ? this.#ask() : answer));
+  #ask(homes: HomeCalls, graphs: number): Promise<Answer<'lock'>> {
+    return homes
+      .atRaw(this.request.file, (link, brick) => this.#attempt(link, brick, graphs))
+      .then((answer) => (answer === movedOn ? this.#ask(homes, graphs) : answer));
   }
 
-  #attempt(link: BrickLink, brick: BrickName): Promise<Answer<'lock'>> {
-    const { calls } = this.#context;
+  #attempt(link: BrickLink, brick: BrickName, graphs: number): Promise<Answer<'lock'>> {
+    const { calls, traffic } = this.#context;
     const { file, owner, kind, type, start, end, pid, wait } = this.request;
-    if (this.#cancelled && this.#sent === undefined && !this.#told) return Promise.resolve(neverSent);
+    if (graphs !== this.#graphs) return Promise.resolve(neverSent);
+    const paused = traffic.paused(file);
+    if (paused !== undefined) return paused.then(() => this.#attempt(link, brick, graphs));
+    if (this.#cancelled && this.#sent === undefined && !this.#told && !this.#isRehomed)
+      return Promise.resolve(neverSent);
+    this.#setBusy();
     const { seq, answer } = link.callNumbered('lock', {
       file,
       owner,
@@ -168,13 +212,13 @@ export class LockCall implements PendingLock {
     return answer.then(
       (body) => {
         if (wait) calls.waitEnded(brick, seq);
-        this.#note(body);
+        if (graphs === this.#graphs) this.#note(body);
         return body;
       },
       (error: unknown) => {
         if (wait) calls.waitEnded(brick, seq);
         const moved = asRefusal(error)?.moved;
-        if (moved === undefined || !this.#hasPlace) throw error;
+        if (moved === undefined || !this.#hasPlace || graphs !== this.#graphs) throw error;
         this.#context.placement.moved(file, moved);
         return movedOn;
       },
@@ -194,6 +238,12 @@ export class LockCall implements PendingLock {
   }
 
   #answered(answer: Answer<'lock'>): void {
+    if (answer.outcome === 'rebound') {
+      // The graph switch that asked for it gives the request to the new graph as soon as it has its own answer.
+      if (this.#context.traffic.paused(this.request.file) !== undefined) return;
+      this.#failed(new Refusal('EIO', 'another client took over this wait'));
+      return;
+    }
     this.#ended();
     switch (answer.outcome) {
       case 'granted':
@@ -214,6 +264,9 @@ export class LockCall implements PendingLock {
     if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED')) {
       // Whether the brick has a lock or a waiter of this request is unknown until it answers again.
       void lanes.add(this.request, () => this.#abandon(sent));
+      leftovers.mark(this.request);
+    } else if (sent === undefined && this.#isRehomed && code === 'ENOTCONN') {
+      void lanes.add(this.request, () => this.#abandonRehomed());
       leftovers.mark(this.request);
     }
     this.#ended();
@@ -248,6 +301,39 @@ export class LockCall implements PendingLock {
     await new LockCall(this.#context, this.request, this.#ticket).endMovedWait();
   }
 
+  /** It waits at a brick that could not be told of it over the new graph. */
+  async #abandonRehomed(): Promise<void> {
+    const { lanes, homes } = this.#context;
+    const { file } = this.request;
+    const isThere = (): Promise<boolean> =>
+      homes.find(file).then(
+        () => true,
+        (error: unknown) => {
+          const code = asRefusal(error)?.code;
+          if (code === undefined) throw error;
+          return code !== 'ENOTCONN';
+        },
+      );
+    while (!lanes.isClosed && !(await isThere())) await lanes.pause();
+    if (!lanes.isClosed) await new LockCall(this.#context, this.request, this.#ticket).endMovedWait();
+  }
+
+  get #isRehomed(): boolean {
+    return this.#graphs > 0;
+  }
+
+  #setBusy(): void {
+    if (this.#busyIn !== undefined) return;
+    this.#busyIn = this.#context.traffic;
+    this.#busyIn.began(this.request.file);
+  }
+
+  #setQuiet(): void {
+    const busyIn = this.#busyIn;
+    this.#busyIn = undefined;
+    busyIn?.ended(this.request.file);
+  }
+
   #sendCancel({ link, seq, brick }: Sent): void {
     const { file } = this.request;
     link.call('cancelLock', { file, seq }).catch((error: unknown) => {
@@ -260,16 +346,20 @@ export class LockCall implements PendingLock {
     this.#context.calls.ended(this);
     this.#context.probes.ended(this);
     this.#context.leftovers.settle(this.request);
+    this.#setQuiet();
+    this.#finish();
   }
 
   #tell(outcome: LockOutcome): void {
     this.#told = true;
+    if (this.#sent === undefined) this.#setQuiet();
     this.#resolve(outcome);
   }
 
   #tellError(error: unknown): void {
     if (this.#told) return;
     this.#told = true;
+    this.#setQuiet();
     this.#reject(error instanceof Error ? error : new Refusal('EIO', String(error)));
   }
 }

@@ -30,6 +30,7 @@ const byteText = (minLength: number) =>
 const byLabel: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'file id': hex(32),
   'client id': hex(32),
+  'lock token': hex(32),
   'migration id': hex(32),
   'lk-owner': hex(16),
   'brick name': fc.constantFrom('brick-1', 'a', 'b.c-9'),

@@ -2,7 +2,17 @@
  * The field types of messages: what a value must look like to be let in. A message body travels as an array of its
  * fields in the order of its row (messages.ts); codec.ts checks every value that comes from outside with these.
  */
-import type { BrickName, ByteText, ClientId, Epoch, FileId, LkOwner, MigrationId, Ticket } from './ids.js';
+import type {
+  BrickName,
+  ByteText,
+  ClientId,
+  Epoch,
+  FileId,
+  LkOwner,
+  LockToken,
+  MigrationId,
+  Ticket,
+} from './ids.js';
 import { isBrickName, isId128, isLkOwner } from './ids.js';
 import { nameBytesMax, symlinkBytesMax, transferBytesMax, xattrNameBytesMax } from './limits.js';
 import { rangeEnd } from './lock-types.js';
@@ -43,6 +53,7 @@ const byteText = (max: number) => (value: unknown) => {
 export const fileId = field<FileId>('file id', isId128);
 export const clientId = field<ClientId>('client id', isId128);
 export const migrationId = field<MigrationId>('migration id', isId128);
+export const lockToken = field<LockToken>('lock token', isId128);
 export const lkOwner = field<LkOwner>('lk-owner', isLkOwner);
 export const brickName = field<BrickName>('brick name', isBrickName);
 export const epoch = field<Epoch>('epoch', whole(Number.MAX_SAFE_INTEGER));

@@ -13,6 +13,8 @@ export type ClientId = Branded<string, 'ClientId'>;
 export type MigrationId = Branded<string, 'MigrationId'>;
 /** 64-bit lk-owner as the kernel sent it, 16 hex digits. Meaningful only together with a ClientId. */
 export type LkOwner = Branded<string, 'LkOwner'>;
+/** Secret of a brick, 32 hex digits, that stands for what one client has of one file: see `readLockinfo`. */
+export type LockToken = Branded<string, 'LockToken'>;
 /** Name of a brick inside its volume, for example `brick-1`. */
 export type BrickName = Branded<string, 'BrickName'>;
 /** Counts the moves of one file: 0 where it was created, one more for each committed migration. */

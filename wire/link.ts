@@ -143,6 +143,11 @@ export class BrickLink {
     return this.#caller.call(op, body);
   }
 
+  /** Nobody waits for the call `seq` any more: it is not sent again, and its promise is refused now. */
+  forget(seq: number): void {
+    this.#caller.refused(seq, new Refusal('EINTR', 'nobody waits for this request any more'));
+  }
+
   /** Says goodbye, so that the brick ends the session now; waits for that, but not long. Then as `abandon`. */
   async close(): Promise<void> {
     if (this.#isLeaving || this.#state !== 'up') {

@@ -12,6 +12,7 @@ import {
   flag,
   lkOwner,
   lockOffset,
+  lockToken,
   migrationId,
   name,
   oneOf,
@@ -121,6 +122,8 @@ export const chunk = record('chunk', { index: count, data: optional(bytes) });
 /** A name of a file: the directory it is in, and its name there. */
 export const fileName = record('name of a file', { parent: fileId, name });
 export const opener = record('opener', { client: clientId, opens: count });
+/** A token that the source issued to a client and that was not used yet. */
+export const lockinfo = record('lockinfo', { client: clientId, token: lockToken });
 
 export const migrationReport = record('migration report', {
   migration: migrationId,

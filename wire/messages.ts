@@ -20,6 +20,7 @@ import {
   list,
   lkOwner,
   lockOffset,
+  lockToken,
   migrationId,
   name,
   oneOf,
@@ -35,7 +36,6 @@ import {
 import {
   attributes,
   chainedWait,
-  chunk,
   clientRow,
   dirEntry,
   entry,
@@ -43,42 +43,22 @@ import {
   fileType,
   hashRange,
   heldLock,
-  lockHolder,
   lockKind,
   lockRow,
   lockType,
   migrationReport,
-  opener,
   role,
   waitingLock,
-  xattr,
 } from './message-records.js';
+import { clients, everyone, mounts, row, tools } from './message-row.js';
+import { migrationMessages } from './migration-messages.js';
+
+export type { Role } from './message-row.js';
 
 /** Changes whenever a peer of another version would misunderstand; a brick refuses other versions in `hello`. */
 export const protocolVersion = 1;
 
-export type Role = 'mount' | 'tool' | 'brick';
 export type FileType = 'file' | 'dir' | 'symlink' | 'fifo' | 'socket' | 'char' | 'block';
-interface Row<Q extends Fields, A extends Fields> {
-  readonly op: number;
-  readonly request: Q;
-  readonly answer: A;
-  readonly durable: boolean;
-  readonly roles: readonly Role[];
-}
-
-const everyone = ['mount', 'tool', 'brick'] as const;
-const clients = ['mount', 'tool'] as const;
-const tools = ['tool'] as const;
-const bricks = ['brick'] as const;
-
-const row = <Q extends Fields, A extends Fields>(
-  op: number,
-  roles: readonly Role[],
-  request: Q,
-  answer: A,
-  flags?: { durable: true },
-): Row<Q, A> => ({ op, roles, request, answer, durable: flags?.durable ?? false });
 
 export const messages = {
   // ---- sessions -------------------------------------------------------------------------------------------------
@@ -274,6 +254,7 @@ export const messages = {
    * granted or cancelled. `ticket`: the place that this very wait had before (moved, reclaimed, or restarted by a
    * signal). `migration`: shown after an EREMOTE; the proof of commit that lets a target open.
    * `change`: the file's change counter at the grant (0 where not granted).
+   * `rebound`: the wait is another client's now (`writeLockinfo`), which asks for it with the ticket.
    */
   lock: row(
     60,
@@ -289,7 +270,7 @@ export const messages = {
       wait: flag,
       ticket: optional(ticket),
     },
-    { outcome: oneOf('granted', 'conflict', 'cancelled', 'deadlock'), change: count },
+    { outcome: oneOf('granted', 'conflict', 'cancelled', 'deadlock', 'rebound'), change: count },
   ),
   unlock: row(
     61,
@@ -318,6 +299,18 @@ export const messages = {
   confirmCycle: row(66, clients, { ring: list(chainedWait), at: count }, {}),
   /** Does nobody hold anything against this session's wait, so that it only queues? With `pass` it then need not. */
   queueState: row(67, clients, { file: fileId, owner: lkOwner, ticket, pass: flag }, { queuesOnly: flag }),
+
+  /**
+   * Fd migration, first half, over the old graph: all that this session has of the file. `count`: holders and waiters.
+   * The token is good once, for this file, wherever it moves, and until this session ends or asks again.
+   */
+  readLockinfo: row(68, mounts, { file: fileId }, { token: lockToken, count, opens: count }),
+  /**
+   * Second half, over the new graph: holders, waiters and handles that the token stands for become this session's, all
+   * at once. `count` of them are counted as they are now: a waiter that was granted since may have joined a holder.
+   * @refuses EPERM (unknown, used, of another file, or its session ended)
+   */
+  writeLockinfo: row(69, mounts, { file: fileId, token: lockToken }, { count, opens: count }),
 
   // ---- what an operator asks --------------------------------------------------------------------------------------
   locate: row(
@@ -352,76 +345,7 @@ export const messages = {
   /** The names of an inode that is here. */
   namesOf: row(73, everyone, { file: fileId }, { names: list(fileName) }),
 
-  // ---- migration: migrator to source ------------------------------------------------------------------------------
-  /** Starts moving a file. Answered when the target staged it; then ask `migrationStatus`. EBUSY: it is being moved. */
-  migrate: row(80, tools, { file: fileId, migration: migrationId, target: brickName, freezeMs: count }, {}),
-  migrationStatus: row(81, tools, { migration: migrationId, file: fileId }, { report: migrationReport }),
-  /** Ends a migration that is not committed. */
-  migrationCancel: row(82, tools, { migration: migrationId, file: fileId }, {}),
-
-  /**
-   * A client shows the migration of an EREMOTE to the target: proof that the source committed, so the target opens its
-   * stage without asking a source that may have died. Answered at once; harmless where there is no such stage.
-   */
-  showMove: row(84, clients, { file: fileId, migration: migrationId }, {}),
-
-  // ---- migration: source to target, and back ----------------------------------------------------------------------
-  stagePrepare: row(90, bricks, { migration: migrationId, file: fileId, source: brickName, epoch }, {}),
-  /** `clear`: chunks first..last are holes, before `chunks` are put. */
-  stageContent: row(
-    91,
-    bricks,
-    {
-      migration: migrationId,
-      file: fileId,
-      clear: optional(record('chunk range', { first: count, last: count })),
-      chunks: list(chunk),
-    },
-    {},
-  ),
-  /**
-   * Locks and waiters of one client, in parts that are applied in order: first what was sent before and no longer holds
-   * (`dropClient`, `dropped`), then what does.
-   */
-  stageLocks: row(
-    92,
-    bricks,
-    {
-      migration: migrationId,
-      file: fileId,
-      client: clientId,
-      dropClient: flag,
-      dropped: list(lockHolder),
-      held: list(heldLock),
-      waiting: list(waitingLock),
-    },
-    {},
-  ),
-  /** The last part: makes all of the stage durable. The target may open it only once the source committed. */
-  stageReady: row(
-    93,
-    bricks,
-    {
-      migration: migrationId,
-      file: fileId,
-      attributes,
-      symlink: optional(symlinkTarget),
-      xattrs: list(xattr),
-      names: list(fileName),
-      openers: list(opener),
-      nextTicket: ticket,
-    },
-    {},
-  ),
-  stageOpen: row(94, bricks, { migration: migrationId, file: fileId }, {}),
-  stageAbort: row(95, bricks, { migration: migrationId, file: fileId }, {}),
-  /** Target to source: how did it end? */
-  migrationOutcome: row(
-    96,
-    bricks,
-    { migration: migrationId, file: fileId },
-    { outcome: oneOf('running', 'committed', 'aborted') },
-  ),
+  ...migrationMessages,
 } as const;
 
 export type Op = keyof typeof messages;
