@@ -13,7 +13,7 @@ import { reconnectMsDefault } from '../wire/limits.js';
 import { BrickLink } from '../wire/link.js';
 import type { Answer, EventBody, EventName, Request } from '../wire/messages.js';
 import type { Network } from '../wire/network.js';
-import type { VolumeFile } from './volume-file.js';
+import type { BrickEntry, VolumeFile } from './volume-file.js';
 
 export type ReclaimSend = (op: 'reclaim', body: Request<'reclaim'>) => Promise<Answer<'reclaim'>>;
 
@@ -47,20 +47,57 @@ const toolGiveUpMs = 5_000;
 
 export class BrickLinks {
   readonly client: ClientId;
-  readonly names: readonly BrickName[];
+  /** In the order of volume.json; those that were added since come last. */
+  readonly names: BrickName[];
   readonly giveUpMs: number;
   readonly #links = new Map<BrickName, BrickLink>();
   readonly #whenUp = new Map<BrickName, (() => void)[]>();
+  readonly #whenKnown = new Map<BrickName, (() => void)[]>();
   readonly #options: ConnectOptions;
+  readonly #events: LinkEvents | undefined;
+  #closed = false;
 
   constructor(options: ConnectOptions, events?: LinkEvents) {
     this.#options = options;
+    this.#events = events;
     this.client = hexOf(options.random.bytes(16)) as ClientId;
     this.giveUpMs = options.giveUpMs ?? (options.role === 'tool' ? toolGiveUpMs : reconnectMsDefault);
     this.names = options.volumeFile.bricks.map((brick) => brick.name);
     for (const brick of options.volumeFile.bricks) {
       this.#links.set(brick.name, this.#link(brick.name, brick.address, events));
     }
+  }
+
+  /** Bricks of a newer volume.json: files may move there before this client changes to its new graph. */
+  add(bricks: readonly BrickEntry[]): void {
+    for (const { name, address } of bricks) {
+      if (this.#closed || this.#links.has(name)) continue;
+      const link = this.#link(name, address, this.#events);
+      this.#links.set(name, link);
+      this.names.push(name);
+      link.start().catch((error: unknown) => {
+        this.#options.trace.warn('added brick not reached', { brick: name, error: String(error) });
+      });
+      for (const go of this.#whenKnown.get(name) ?? []) go();
+      this.#whenKnown.delete(name);
+    }
+  }
+
+  /**
+   * Undefined where the brick is known. Else resolves when it is added, or when an operation gives up: somebody who has
+   * read a newer volume.json spoke of it, and this client will read it too.
+   */
+  whenKnown(brick: BrickName): Promise<void> | undefined {
+    if (this.#links.has(brick) || this.#closed) return undefined;
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(this.giveUpMs, resolve);
+      const waiting = this.#whenKnown.get(brick) ?? [];
+      waiting.push(() => {
+        timer.stop();
+        resolve();
+      });
+      this.#whenKnown.set(brick, waiting);
+    });
   }
 
   #link(brick: BrickName, address: string, events: LinkEvents | undefined): BrickLink {
@@ -148,13 +185,29 @@ export class BrickLinks {
     return new Map(this.#links);
   }
 
-  /** Says goodbye to every brick. */
+  /**
+   * Says goodbye to every brick, to those out of reach as soon as they answer: a brick that restarts would wait a grace
+   * for a client that is not told off. Ends early with `close` or `abandon`.
+   */
+  async leave(): Promise<void> {
+    await Promise.all(
+      [...this.#links].map(async ([brick, link]) => {
+        await this.whenUp(brick);
+        await link.close();
+      }),
+    );
+    this.#releaseWaiting();
+  }
+
+  /** Says goodbye to every brick that answers. */
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     this.#releaseWaiting();
   }
 
   abandon(): void {
+    this.#closed = true;
     for (const link of this.#links.values()) link.abandon();
     this.#releaseWaiting();
   }
@@ -162,6 +215,8 @@ export class BrickLinks {
   #releaseWaiting(): void {
     for (const waiting of this.#whenUp.values()) for (const go of waiting) go();
     this.#whenUp.clear();
+    for (const waiting of this.#whenKnown.values()) for (const go of waiting) go();
+    this.#whenKnown.clear();
   }
 }
 

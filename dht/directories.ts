@@ -2,12 +2,13 @@
  * What this client remembers of directories: that an id is one, its layout, and the name that it was found under.
  *
  * Decides which brick a name hashes to. A directory is on every brick, so nothing here is about placement. The
- * layout is asked for once; it changes only together with volume.json, and then there is a new graph.
+ * layout is asked for once: a directory keeps the one that it was made with. Only the part of a brick that has left the
+ * volume falls to others, by the plain layout of those that are left.
  */
 import { asRefusal, Refusal } from '../wire/errors.js';
 import { type BrickName, type ByteText, type FileId, rootFileId } from '../wire/ids.js';
 import type { BrickLinks } from './brick-links.js';
-import { brickOf, type Layout, layoutFaults, plainLayout, sameLayout } from './layout.js';
+import { brickOf, type Layout, layoutFaults, plainLayout, withoutBricks } from './layout.js';
 import { hashName } from './name-hash.js';
 import { RecentMap } from './recent-map.js';
 
@@ -15,8 +16,8 @@ const directoriesMax = 65_536;
 
 interface Known {
   layout: Layout | undefined;
-  /** The layout is the one that a new directory would get now. */
-  isPlain: boolean;
+  /** The layout names a brick that has left the volume. */
+  isMended: boolean;
   parent: FileId | undefined;
   name: ByteText | undefined;
 }
@@ -29,10 +30,18 @@ export interface DirectoryName {
 export class Directories {
   readonly #known = new RecentMap<FileId, Known>(directoriesMax, (file) => file === rootFileId);
   readonly #links: BrickLinks;
+  readonly #retired: ReadonlySet<BrickName>;
 
-  constructor(links: BrickLinks) {
+  /**
+   * @param retired bricks that have left the volume
+   * @param before what an earlier graph knew: names, not layouts
+   */
+  constructor(links: BrickLinks, retired: readonly BrickName[] = [], before?: Directories) {
     this.#links = links;
+    this.#retired = new Set(retired);
     this.#entry(rootFileId);
+    if (before === undefined) return;
+    for (const [dir, { parent, name }] of before.#known.entries()) this.found(dir, parent, name);
   }
 
   isKnown(file: FileId): boolean {
@@ -51,7 +60,7 @@ export class Directories {
     this.found(dir, parent, name);
     const known = this.#entry(dir);
     known.layout = layout;
-    known.isPlain = true;
+    known.isMended = false;
   }
 
   forget(dir: FileId): void {
@@ -80,15 +89,17 @@ export class Directories {
     const layout = this.#known.get(dir)?.layout ?? (await this.layoutOf(dir));
     const brick = brickOf(layout, hashName(name));
     if (brick === undefined) throw new Refusal('EIO', `the layout of directory ${dir} has a hole`);
+    // The directory was made by a client that knows a newer volume.json.
+    await this.#links.whenKnown(brick);
     return brick;
   }
 
   /**
-   * False: the name can only be on the brick that it hashes to, and ENOENT of that brick is the truth. True: the
-   * directory was made for other bricks than the volume has now, so a name may still be where it hashed before.
+   * False: the name can only be on the brick that it hashes to, and ENOENT of that brick is the truth. True: a brick of
+   * the layout has left the volume, and clients that know that and clients that do not may have put names elsewhere.
    */
   mayBeElsewhere(dir: FileId): boolean {
-    return this.#known.get(dir)?.isPlain === false;
+    return this.#known.get(dir)?.isMended === true;
   }
 
   /** @refuses ENOENT where no brick has the directory */
@@ -107,9 +118,9 @@ export class Directories {
       );
     }
     const entry = this.#entry(dir);
-    entry.layout = layout;
-    entry.isPlain = sameLayout(layout, plain);
-    return layout;
+    entry.layout = withoutBricks(layout, this.#retired, plain);
+    entry.isMended = entry.layout !== layout;
+    return entry.layout;
   }
 
   async #readLayout(dir: FileId): Promise<Layout> {
@@ -129,7 +140,7 @@ export class Directories {
   #entry(dir: FileId): Known {
     const known = this.#known.get(dir);
     if (known !== undefined) return known;
-    const fresh: Known = { layout: undefined, isPlain: true, parent: undefined, name: undefined };
+    const fresh: Known = { layout: undefined, isMended: false, parent: undefined, name: undefined };
     this.#known.set(dir, fresh);
     return fresh;
   }

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap';
 import { FakeVolume, plainFile } from '../test/fake-volume.js';
 import { Refusal } from '../wire/errors.js';
-import { type ByteText, type FileId, rootFileId } from '../wire/ids.js';
+import { type BrickName, type ByteText, type FileId, rootFileId } from '../wire/ids.js';
 import type { DistributedVolume } from './distributed-volume.js';
 
 const directory = { ...plainFile, type: 'dir', mode: 0o755 } as const;
@@ -47,15 +47,19 @@ t.test('a name that is not there costs one request, to its hashed brick', async 
 });
 
 t.test(
-  'a directory whose layout is not the plain one is searched on every brick before ENOENT',
+  'a directory whose layout names a brick that left is searched on every brick before ENOENT',
   async (t) => {
     const fake = await FakeVolume.start(2);
     t.teardown(() => fake.close());
     const [first, second] = fake.bricks;
+    const gone = 'brick-9' as BrickName;
     for (const brick of fake.bricks) {
-      brick.inodes.get(rootFileId)!.layout = [{ brick: second!.name, start: 0, stop: 0xffff_ffff }];
+      brick.inodes.get(rootFileId)!.layout = [
+        { brick: gone, start: 0, stop: 0 },
+        { brick: second!.name, start: 1, stop: 0xffff_ffff },
+      ];
     }
-    const volume = await fake.mount();
+    const volume = await fake.mount({ retiredBricks: [gone] });
     const name = 'old' as ByteText;
     const file = '7'.repeat(32) as FileId;
     first!.entries.set(`${rootFileId}/old`, { name, file, type: 'symlink', home: first!.name });

@@ -22,6 +22,8 @@ export class FileOperations {
   readonly #parts: VolumeParts;
   readonly #directories: DirectoryOperations;
   #closed = false;
+  /** Repeated in the background. */
+  #owed = 0;
 
   constructor(parts: VolumeParts, directories: DirectoryOperations) {
     this.#parts = parts;
@@ -30,6 +32,11 @@ export class FileOperations {
 
   close(): void {
     this.#closed = true;
+  }
+
+  /** Nothing is left to be repeated in the background. */
+  get isIdle(): boolean {
+    return this.#owed === 0;
   }
 
   async attributes(file: FileId): Promise<Attributes> {
@@ -70,16 +77,16 @@ export class FileOperations {
 
   /** The open is counted in the first callback on the answer, so that a reclaim that follows tells of it. */
   async open(file: FileId, truncate: boolean): Promise<Attributes> {
-    const { homes, uses } = this.#parts;
+    const { homes, traffic, uses } = this.#parts;
     uses.refuseIfLost(file);
     if (this.#parts.directories.isKnown(file)) return this.#directories.attributes(file);
-    const { attributes } = await homes.at(file, (link) =>
+    const opened = homes.at(file, (link) =>
       link.call('open', { file, truncate }).then((answer) => {
         uses.opened(file);
         return answer;
       }),
     );
-    return attributes;
+    return (await traffic.during(file, opened)).attributes;
   }
 
   /** One request of content, at the home. Not async: reads and writes pay for every layer. */
@@ -158,9 +165,12 @@ export class FileOperations {
       do await clock.sleep(retryMs);
       while (!this.#closed && !(await once()));
     };
-    repeat().catch((error: unknown) =>
-      trace.warn('not done in the background', { file, error: String(error) }),
-    );
+    this.#owed += 1;
+    repeat()
+      .catch((error: unknown) => trace.warn('not done in the background', { file, error: String(error) }))
+      .finally(() => {
+        this.#owed -= 1;
+      });
   }
 
   async #atHomeOrAnyBrick<T>(file: FileId, attempt: Attempt<T>): Promise<readonly T[]> {

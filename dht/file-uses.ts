@@ -40,6 +40,18 @@ export class FileUses {
     return [...this.#uses.keys()];
   }
 
+  /** All of one file, which is then forgotten here. */
+  take(file: FileId): Readonly<Use> {
+    const use = this.#uses.get(file) ?? { opens: 0, lostAt: undefined };
+    this.#uses.delete(file);
+    return use;
+  }
+
+  adopt(file: FileId, { opens, lostAt }: Readonly<Use>): void {
+    for (let more = opens; more > 0; more--) this.opened(file);
+    if (lostAt !== undefined) this.lose(file, lostAt);
+  }
+
   lose(file: FileId, brick: BrickName): void {
     const use = this.#uses.get(file);
     // Locks of a file that is not open: its last close is on the way, and nobody is left to be told.
@@ -56,7 +68,7 @@ export class FileUses {
     if (lostAt === undefined) return;
     throw new Refusal(
       'EIO',
-      `the locks in file ${file} were lost: ${lostAt} was out of reach for longer than the grace; close the file`,
+      `locks in file ${file} were lost at ${lostAt} (out of reach for longer than the grace?): close the file`,
     );
   }
 }

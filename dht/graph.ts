@@ -10,11 +10,12 @@ import { Directories } from './directories.js';
 import { DirectoryHealing } from './directory-healing.js';
 import { DirectoryOperations } from './directory-operations.js';
 import { FileOperations } from './file-operations.js';
+import { FileTraffic } from './file-traffic.js';
 import { FileUses } from './file-uses.js';
 import { HeldLocks } from './held-locks.js';
 import { HomeCalls } from './home-calls.js';
 import { LeftoverLocks } from './leftover-locks.js';
-import { LockCalls } from './lock-context.js';
+import { LockCalls, type LockContext } from './lock-context.js';
 import { LockOperations } from './lock-operations.js';
 import { NameCalls } from './name-calls.js';
 import { NameOperations } from './name-operations.js';
@@ -35,11 +36,16 @@ export class Graph {
   readonly directories: DirectoryOperations;
   readonly locks: LockOperations;
   readonly renames: Rename;
+  readonly lockContext: LockContext;
+  readonly known: Directories;
   readonly #lanes: OwnerLanes;
+  #running = 0;
   readonly #probes: WaitProbes;
 
-  constructor(options: ConnectOptions) {
+  /** @param before the graph that this one takes over from: what it knows of names and places helps this one */
+  constructor(options: ConnectOptions, before?: Graph) {
     const { clock, random, trace } = options;
+    const traffic = new FileTraffic();
     const held = new HeldLocks();
     const uses = new FileUses();
     const calls = new LockCalls();
@@ -65,15 +71,19 @@ export class Graph {
       send: (brick, op, body) => (this.links.isUp(brick) ? this.links.at(brick).call(op, body) : undefined),
       holdsLocks: (owner) => held.holdsPosix(owner),
     });
-    const context = { homes, placement, held, uses, lanes, leftovers, calls, probes, clock, trace };
+    const context = { homes, placement, held, uses, lanes, leftovers, calls, traffic, probes, clock, trace };
     events = new SessionEvents(context, this.links.client);
-    const directories = new Directories(this.links);
+    this.lockContext = context;
+    const retired = options.volumeFile.retiredBricks;
+    const directories = new Directories(this.links, retired, before?.known);
+    this.known = directories;
     const parts: VolumeParts = {
       links: this.links,
       homes,
       placement,
       directories,
       uses,
+      traffic,
       clock,
       random,
       trace,
@@ -102,15 +112,54 @@ export class Graph {
     return this.links.client;
   }
 
+  /** Counts `work` as a request of this graph until it is settled, and hands it back. */
+  during<T>(work: Promise<T>): Promise<T> {
+    this.#running += 1;
+    const ended = (): void => {
+      this.#running -= 1;
+    };
+    work.then(ended, ended);
+    return work;
+  }
+
+  /** Files in which this client has something, or is about to. */
+  filesInUse(): Set<FileId> {
+    const { calls, held, traffic, uses } = this.lockContext;
+    return new Set([...uses.files(), ...held.files(), ...calls.filesWithWaits(), ...traffic.files()]);
+  }
+
+  isInUse(file: FileId): boolean {
+    const { calls, held, lanes, traffic, uses } = this.lockContext;
+    if (uses.opens(file) > 0 || held.has(file) || calls.hasWaits(file)) return true;
+    return !traffic.isQuiet(file) || lanes.isFileBusy(file);
+  }
+
+  /** Nothing is under way, owed or open: the client of this graph may say goodbye. */
+  get isIdle(): boolean {
+    const { calls, lanes } = this.lockContext;
+    if (this.#running > 0 || calls.size > 0 || !lanes.isIdle || !this.files.isIdle) return false;
+    return this.filesInUse().size === 0;
+  }
+
   start(): Promise<void> {
     return this.links.start();
   }
 
   /** Says goodbye to every brick; what was still being repeated in the background ends, for the session ends. */
   async close(): Promise<void> {
+    this.#stop();
+    await this.links.close();
+  }
+
+  /** As `close`, but bricks that are out of reach are told when they answer again; `close` puts an end to that. */
+  async leave(): Promise<void> {
+    this.#stop();
+    await this.links.leave();
+  }
+
+  #stop(): void {
     this.#lanes.close();
     this.#probes.close();
     this.files.close();
-    await this.links.close();
   }
 }

@@ -71,6 +71,19 @@ export class HeldLocks {
     this.#files.delete(file);
   }
 
+  /** All of one file, which is then forgotten here: for the books of another graph. */
+  take(file: FileId): Iterable<Holding> {
+    const holdings = this.#files.get(file)?.values() ?? [];
+    this.#files.delete(file);
+    return holdings;
+  }
+
+  adopt(file: FileId, holdings: Iterable<Holding>): void {
+    for (const { kind, owner, ranges, pid } of holdings) {
+      for (const range of ranges) this.granted({ file, kind, owner }, range, range.value, pid);
+    }
+  }
+
   has(file: FileId): boolean {
     return this.#files.has(file);
   }

@@ -58,6 +58,12 @@ export class HomeCalls {
   }
 
   #go<T>(file: FileId, place: Place, attempt: Attempt<T>, final: (error: unknown) => unknown): Promise<T> {
+    const unknown = this.#links.whenKnown(place.brick);
+    if (unknown !== undefined) return unknown.then(() => this.#goTo(file, place, attempt, final));
+    return this.#goTo(file, place, attempt, final);
+  }
+
+  #goTo<T>(file: FileId, place: Place, attempt: Attempt<T>, final: (error: unknown) => unknown): Promise<T> {
     let link: BrickLink;
     try {
       link = this.#links.at(place.brick);
@@ -83,6 +89,7 @@ export class HomeCalls {
       const place = await this.#next(file, path, error, final);
       asked = place.brick;
       path.push(asked);
+      await this.#links.whenKnown(asked);
       try {
         return await attempt(this.#links.at(asked), asked);
       } catch (caught) {

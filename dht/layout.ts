@@ -55,6 +55,21 @@ export function layoutFaults(layout: Layout): LayoutFaults {
   return { holes: holes + hashes - next, overlaps };
 }
 
+/** The layout with the parts of `gone` as `plain` has them; the same layout where it names none of those. */
+export function withoutBricks(layout: Layout, gone: ReadonlySet<BrickName>, plain: Layout): Layout {
+  if (!layout.some(({ brick }) => gone.has(brick))) return layout;
+  return layout.flatMap((range) => {
+    if (!gone.has(range.brick)) return [range];
+    return plain
+      .map(({ brick, start, stop }) => ({
+        brick,
+        start: Math.max(start, range.start),
+        stop: Math.min(stop, range.stop),
+      }))
+      .filter(({ start, stop }) => start <= stop);
+  });
+}
+
 export const sameLayout = (a: Layout, b: Layout): boolean =>
   a.length === b.length &&
   a.every((range, at) => {

@@ -7,6 +7,7 @@
  * of the same owner is still unanswered is left until that is answered: it may be granted the very bytes.
  */
 import { overlaps } from '../wire/byte-range.js';
+import type { FileId } from '../wire/ids.js';
 import type { ByteRange } from '../wire/lock-types.js';
 import type { HeldLocks, Piece } from './held-locks.js';
 import { type OwnerKey, ownerKeyOf } from './held-locks.js';
@@ -42,6 +43,17 @@ export class LeftoverLocks {
   /** All locks of the owner went: nothing is left over. */
   forget(of: OwnerKey): void {
     this.#marked.delete(ownerKeyOf(of));
+  }
+
+  /** The marks of one file, which are then forgotten here: for another graph. */
+  take(file: FileId): Leftover[] {
+    const taken: Leftover[] = [];
+    for (const [key, marked] of this.#marked) {
+      if (marked[0]?.file !== file) continue;
+      this.#marked.delete(key);
+      taken.push(...marked);
+    }
+    return taken;
   }
 
   /** Called whenever a request of the owner ended. */

@@ -5,6 +5,7 @@
 import type { Clock } from '../host/clock.js';
 import type { Trace } from '../host/trace.js';
 import type { BrickName, FileId, Ticket } from '../wire/ids.js';
+import type { FileTraffic } from './file-traffic.js';
 import type { FileUses } from './file-uses.js';
 import { type HeldLocks, type OwnerKey, ownerKeyOf } from './held-locks.js';
 import type { HomeCalls } from './home-calls.js';
@@ -22,6 +23,7 @@ export interface LockContext {
   readonly lanes: OwnerLanes;
   readonly leftovers: LeftoverLocks;
   readonly calls: LockCalls;
+  readonly traffic: FileTraffic;
   readonly probes: WaitProbes;
   readonly clock: Clock;
   readonly trace: Trace;
@@ -67,6 +69,10 @@ export class LockCalls {
     const call = this.#bySeq.get(brick)?.get(seq);
     call?.queued(ticket);
     return call;
+  }
+
+  get size(): number {
+    return this.#byOwner.size;
   }
 
   hasWaits(file: FileId): boolean {

@@ -29,12 +29,15 @@ export class LockOperations {
   }
 
   async unlock(file: FileId, owner: LkOwner, kind: LockKind, start: bigint, end: bigint): Promise<void> {
-    const { held, lanes } = this.#context;
+    const { held, lanes, traffic } = this.#context;
     const of = { file, owner, kind };
     const range: ByteRange = { start, end };
     this.#context.uses.refuseIfLost(file);
-    await lanes.run(of, (link) =>
-      link.call('unlock', { file, owner, kind, start, end }).then(() => held.unlocked(of, range)),
+    await traffic.during(
+      file,
+      lanes.run(of, (link) =>
+        link.call('unlock', { file, owner, kind, start, end }).then(() => held.unlocked(of, range)),
+      ),
     );
   }
 
@@ -48,19 +51,22 @@ export class LockOperations {
   }
 
   async flushOwner(file: FileId, owner: LkOwner): Promise<void> {
-    const { held, lanes, leftovers } = this.#context;
+    const { held, lanes, leftovers, traffic } = this.#context;
     const of = { file, owner, kind: 'posix' as const };
-    await lanes.run(of, (link) =>
-      link.call('flushOwner', { file, owner }).then(() => {
-        held.ownerDropped(of);
-        leftovers.forget(of);
-      }),
+    await traffic.during(
+      file,
+      lanes.run(of, (link) =>
+        link.call('flushOwner', { file, owner }).then(() => {
+          held.ownerDropped(of);
+          leftovers.forget(of);
+        }),
+      ),
     );
   }
 
   /** One open handle less. A lost file was never open at the brick's new session: only locks may be left there. */
   async release(file: FileId, owners: readonly LkOwner[]): Promise<void> {
-    const { held, lanes, leftovers, uses } = this.#context;
+    const { held, lanes, leftovers, traffic, uses } = this.#context;
     const opens = uses.isLost(file) ? 0 : 1;
     let counted = false;
     const closed = (): void => {
@@ -77,8 +83,11 @@ export class LockOperations {
       }
     };
     try {
-      await lanes.run(closing(file, owners), (link) =>
-        link.call('release', { file, opens, owners }).then(dropped),
+      await traffic.during(
+        file,
+        lanes.run(closing(file, owners), (link) =>
+          link.call('release', { file, opens, owners }).then(dropped),
+        ),
       );
     } finally {
       // A brick that is out of reach learns of it later; a lost file must not stay lost for its next opener.

@@ -48,6 +48,15 @@ export class OwnerLanes {
     return this.#tails.size > 0 && this.#tails.has(ownerKeyOf(of));
   }
 
+  get isIdle(): boolean {
+    return this.#tails.size === 0;
+  }
+
+  isFileBusy(file: FileId): boolean {
+    for (const key of this.#tails.keys()) if (key.startsWith(file)) return true;
+    return false;
+  }
+
   /** Behind all that is in the owner's lane. A failure is traced, never thrown. */
   add(of: OwnerKey, work: () => Promise<void>): Promise<void> {
     const key = ownerKeyOf(of);

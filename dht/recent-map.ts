@@ -31,6 +31,12 @@ export class RecentMap<K, V> {
     if (this.#young.size > this.#turnAt) this.#turn();
   }
 
+  /** Each once, in no order. The map must not change meanwhile. */
+  *entries(): IterableIterator<[K, V]> {
+    yield* this.#young;
+    for (const entry of this.#old) if (!this.#young.has(entry[0])) yield entry;
+  }
+
   delete(key: K): void {
     this.#young.delete(key);
     this.#old.delete(key);

@@ -33,7 +33,12 @@ export interface VolumeFile {
   readonly freezeMs: number;
   /** How long a kernel may keep names and attributes. */
   readonly attrTimeoutMs: number;
+  /** Only ever added to at the end: layouts rest on their order. */
   readonly bricks: readonly BrickEntry[];
+  /** The bricks that the names of the root directory are spread over: those that the volume was made with. Absent: all. */
+  readonly rootBricks?: readonly BrickName[];
+  /** Bricks that have left the volume. Their names are never used again. */
+  readonly retiredBricks?: readonly BrickName[];
   /** Grows with every change of this file; a mount that sees a higher one builds a new graph. */
   readonly version: number;
 }
@@ -116,6 +121,13 @@ function checkBricks(reader: Reader, value: unknown): BrickEntry[] {
   return bricks;
 }
 
+function checkNames<F extends 'rootBricks' | 'retiredBricks'>(reader: Reader, members: Members, field: F) {
+  const value = members[field];
+  if (value === undefined) return {};
+  if (!Array.isArray(value) || !value.every(isBrickName)) reader.fail(field, 'a list of brick names', value);
+  return { [field]: value as BrickName[] } as { [N in F]: BrickName[] };
+}
+
 /**
  * @param where the path of the file, for error messages
  * @throws VolumeFileError which names the file, the field and what is expected
@@ -142,6 +154,8 @@ export function checkVolumeFile(value: unknown, where: string): VolumeFile {
     freezeMs: reader.whole(members.freezeMs ?? freezeMsDefault, 'freezeMs', 1, 60_000),
     attrTimeoutMs: reader.whole(members.attrTimeoutMs ?? 1000, 'attrTimeoutMs', 0, dayMs),
     bricks: checkBricks(reader, members.bricks),
+    ...checkNames(reader, members, 'rootBricks'),
+    ...checkNames(reader, members, 'retiredBricks'),
     version: reader.whole(members.version ?? 1, 'version', 1, Number.MAX_SAFE_INTEGER),
   };
 }

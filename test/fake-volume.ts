@@ -76,7 +76,7 @@ export class FakeVolume {
     return this.bricks.find((brick) => !bricks.includes(brick))!;
   }
 
-  async mount(giveUpMs = 10_000): Promise<DistributedVolume> {
+  async mount(change: Partial<VolumeFile> = {}, giveUpMs = 10_000): Promise<DistributedVolume> {
     const volumeFile: VolumeFile = {
       format: 1,
       volume: '1'.repeat(32),
@@ -87,6 +87,7 @@ export class FakeVolume {
       attrTimeoutMs: 1000,
       version: 1,
       bricks: this.bricks.map(({ name, address }) => ({ name, address, folder: `/${name}` })),
+      ...change,
     };
     const random: Random = {
       bytes: (length) => {
