@@ -207,7 +207,12 @@ export const testFiles = () =>
     .map((path) => join('dist', relative(root, path).replace(/\.ts$/, '.js')));
 
 /** Debian packages that tests call, by the command they bring. */
-const testPackages = { sqlite3: 'sqlite3', fusermount3: 'fuse3' };
+const testPackages = {
+  sqlite3: 'sqlite3',
+  fusermount3: 'fuse3',
+  'stress-ng': 'stress-ng',
+  ping_pong: 'ctdb',
+};
 
 const mayInstall = () => hasCommand('apt-get') && process.getuid?.() === 0;
 const byHand = (names) => `apt-get install -y --no-install-recommends ${names.join(' ')}`;
