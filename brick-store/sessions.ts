@@ -10,6 +10,7 @@ import type { Trace } from '../host/trace.js';
 import { Refusal } from '../wire/errors.js';
 import type { ClientId, FileId } from '../wire/ids.js';
 import type { Answer, EventBody, EventName, Op, Request, Role } from '../wire/messages.js';
+import { SilentClients, type Speaker } from './silent-clients.js';
 
 /** The way back to a client over the connection it has now. */
 export interface ReplyPath {
@@ -45,8 +46,10 @@ type Reply =
   | { readonly kind: 'answer'; readonly op: Op; readonly body: Answer<Op> }
   | { readonly kind: 'refusal'; readonly error: Refusal };
 
-export class Session {
+export class Session implements Speaker {
   path: ReplyPath | undefined;
+  hasSpoken = false;
+  silentLooks = 0;
   /** Set while the connection is lost. */
   graceTimer: Timer | undefined;
   /** Loaded from disk, or brought by a migration: the client has yet to say what it holds. */
@@ -80,6 +83,7 @@ export class Session {
 
   /** True where the request is new and must be carried out; otherwise it was answered here, or will be. */
   admit({ seq, acked, alsoAcked }: { seq: number; acked: number; alsoAcked: readonly number[] }): boolean {
+    this.hasSpoken = true;
     for (const one of alsoAcked) this.#replies.delete(one);
     if (acked - this.#acked > this.#replies.size) {
       // A client goes on counting over a restart of this brick: its first request is far ahead.
@@ -143,10 +147,12 @@ export class Sessions {
   /** Highest incarnation of each client that is not obeyed any more. */
   readonly #fenced = new Map<ClientId, number>();
   readonly #reclaiming = new Set<Session>();
+  readonly #silent: SilentClients;
   #closed = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#silent = new SilentClients(options.clock, options.graceMs, () => this.#live.values());
   }
 
   /** At start: the sessions of the time before the restart. Each has one grace to come back. */
@@ -209,25 +215,34 @@ export class Sessions {
     if (known !== undefined && known.incarnation === body.incarnation) return this.#resume(known, path);
     if (known !== undefined) this.#end(known, 'the client came back as a new incarnation');
     const session = new Session(body.client, body.incarnation, body.role, body.title, body.host, body.pid);
-    session.path = path;
     this.#live.set(session.client, session);
-    if (session.role === 'mount') {
-      await this.#options.events.store({
-        client: session.client,
-        incarnation: session.incarnation,
-        fenced: false,
-        title: session.title,
-        host: session.host,
-        pid: session.pid,
-      });
-    }
+    this.#connect(session, path);
+    if (session.role === 'mount') await this.#remember(session);
     this.#options.trace.info('session new', { client: session.client, title: session.title });
     return { session, state: 'new' };
   }
 
+  /** @throws what the store failed with; the session is then as if it had never been */
+  async #remember(session: Session): Promise<void> {
+    const { client, incarnation, title, host, pid } = session;
+    try {
+      await this.#options.events.store({ client, incarnation, fenced: false, title, host, pid });
+    } catch (error) {
+      if (this.#live.get(client) === session) this.#live.delete(client);
+      throw error;
+    }
+  }
+
+  #connect(session: Session, path: ReplyPath): void {
+    session.path = path;
+    session.hasSpoken = true;
+    session.silentLooks = 0;
+    this.#silent.watch();
+  }
+
   #resume(session: Session, path: ReplyPath): { session: Session; state: Answer<'hello'>['session'] } {
     const old = session.path;
-    session.path = path;
+    this.#connect(session, path);
     session.graceTimer?.stop();
     session.graceTimer = undefined;
     if (old !== undefined && old !== path) old.close('the client connected again');
@@ -269,6 +284,7 @@ export class Sessions {
   /** Stops every timer; nothing is ended, and connections that end from now on start no grace. */
   close(): void {
     this.#closed = true;
+    this.#silent.stop();
     for (const session of this.#live.values()) session.graceTimer?.stop();
   }
 

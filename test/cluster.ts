@@ -13,14 +13,17 @@ import { startBricks, stopBricks } from '../bin/brick-processes.js';
 import { type ListedLock, listLocks } from '../bin/locks-command.js';
 import { type Moved, moveFile } from '../bin/migrate-command.js';
 import { lockferryMountsBelow } from '../bin/mountpoints.js';
-import { readPidFile, waitForEnd } from '../bin/pid-file.js';
+import { type RunningProcess, readPidFile, waitForEnd } from '../bin/pid-file.js';
 import { becomes } from '../bin/story/cast.js';
 import { reachBricks, toolOptions } from '../bin/tool-links.js';
 import { brickPidFile, createVolumeFolder, type VolumeFolder } from '../bin/volume-folder.js';
 import { attributesOfPath } from '../bin/volume-paths.js';
 import { LockProcess } from '../conformance/lock-process.js';
 import { openVolume } from '../dht/distributed-volume.js';
-import type { BrickName } from '../wire/ids.js';
+import { systemClock } from '../host/clock.js';
+import { systemRandom } from '../host/random.js';
+import { migrateFile } from '../migrator/migrator.js';
+import type { BrickName, FileId } from '../wire/ids.js';
 import type { Answer } from '../wire/messages.js';
 import { MountProcess, takeOutOfTheTree } from './mount-process.js';
 import { OpenedFile } from './opened-file.js';
@@ -104,10 +107,24 @@ export class Cluster {
     return startBricks(this.place);
   }
 
-  /** Ends one brick process as `kill -9` does; resolves when it is gone. */
-  async killBrick(brick: BrickName): Promise<void> {
+  /** As `lockferry volume stop` does. */
+  stopBricks(): Promise<unknown> {
+    return stopBricks(this.place);
+  }
+
+  #brickProcess(brick: BrickName): RunningProcess {
     const running = readPidFile(brickPidFile(this.place.folder, brick));
     if (running === undefined) throw new Error(`${brick} does not run`);
+    return running;
+  }
+
+  pidOf(brick: BrickName): number {
+    return this.#brickProcess(brick).pid;
+  }
+
+  /** Ends one brick process as `kill -9` does; resolves when it is gone. */
+  async killBrick(brick: BrickName): Promise<void> {
+    const running = this.#brickProcess(brick);
     process.kill(running.pid, 'SIGKILL');
     if (!(await waitForEnd(running, patienceMs))) throw new Error(`${brick} did not die`);
   }
@@ -141,6 +158,27 @@ export class Cluster {
 
   migrate(name: string, target: BrickName): Promise<Moved> {
     return moveFile(this.place, name, target, { update: () => undefined, stop: () => undefined });
+  }
+
+  /** For a file that has no name. */
+  async moveFileId(file: FileId, target: BrickName): Promise<void> {
+    const volume = await openVolume(toolOptions(this.place, 'test', 2000));
+    const { links, close } = await reachBricks(this.place, 'test');
+    try {
+      const report = await migrateFile({
+        links,
+        volume,
+        file,
+        target,
+        freezeMs: this.place.volume.freezeMs,
+        clock: systemClock,
+        random: systemRandom,
+      });
+      if (report.phase === 'aborted') throw new Error(report.reason);
+    } finally {
+      await close();
+      await volume.close();
+    }
   }
 
   /** Of the bricks that answer. */

@@ -12,7 +12,7 @@ import { Scene } from './scene.js';
 
 t.setTimeout(120_000);
 
-const kills = 8;
+const kills = 5;
 const fileBytes = 24 * 1024 * 1024;
 
 t.test('a migrator that is killed', { skip: skipReason }, async (t) => {
@@ -34,7 +34,7 @@ t.test('a migrator that is killed', { skip: skipReason }, async (t) => {
       'the move begins',
       async () => migrator.exitCode !== null || (await phases()).length > before,
     );
-    await sleep(kill * 30);
+    await sleep(kill * 45);
     migrator.kill('SIGKILL');
     await ended;
     await until('the move ends by itself', async () => (await phases()).every(isOver));
