@@ -25,8 +25,8 @@ export interface BrickConfig {
   readonly graceMs: number;
   /** How names of the root directory are spread; the same for every brick. */
   readonly rootLayout: readonly HashRange[];
-  /** All bricks of the volume, this one too: moves go straight from brick to brick. */
-  readonly bricks: ReadonlyMap<BrickName, Address>;
+  /** The bricks of the volume, as they are when it is asked: moves go straight from brick to brick. */
+  readonly bricks: { get(name: BrickName): Address | undefined };
   /** For people, in `status` and in the logs of others. */
   readonly host: string;
   readonly pid: number;

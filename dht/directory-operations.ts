@@ -8,7 +8,7 @@
  * all of them), times the newest of all, since a new name changes the times on its own brick only.
  */
 import { asRefusal, Refusal } from '../wire/errors.js';
-import { type BrickName, type ByteText, type FileId, hexOf } from '../wire/ids.js';
+import { type BrickName, type ByteText, type FileId, hexOf, rootFileId } from '../wire/ids.js';
 import type { BrickLink } from '../wire/link.js';
 import type { Attributes, DirEntry, Request } from '../wire/messages.js';
 import type { DirectoryHealing } from './directory-healing.js';
@@ -212,6 +212,46 @@ export class DirectoryOperations {
     return [...entries.values()];
   }
 
+  /**
+   * Walks the tree and puts every directory on `brick`; answers how many there are. What is made or removed meanwhile by
+   * clients that do not know the brick is left to healing.
+   */
+  async spread(brick: BrickName): Promise<number> {
+    const { directories } = this.#parts;
+    let count = 0;
+    for (let level: FileId[] = [rootFileId]; level.length > 0; ) {
+      const below: FileId[] = [];
+      for (const dir of level) {
+        for (const { file, name, type } of await this.#listIfThere(dir)) {
+          if (type !== 'dir') continue;
+          directories.found(file, dir, name);
+          if (!(await this.#healIfThere(file, brick))) continue;
+          below.push(file);
+          count += 1;
+        }
+      }
+      level = below;
+    }
+    return count;
+  }
+
+  #listIfThere(dir: FileId): Promise<DirEntry[]> {
+    return this.list(dir).catch((error: unknown) => {
+      if (!isGone(error)) throw error;
+      return [];
+    });
+  }
+
+  async #healIfThere(dir: FileId, brick: BrickName): Promise<boolean> {
+    try {
+      await this.#healing.heal(dir, brick);
+      return true;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      return false;
+    }
+  }
+
   #collect(entries: Map<ByteText, DirEntry>, entry: DirEntry): void {
     const { placement } = this.#parts;
     if (entry.type === 'dir') {
@@ -258,5 +298,9 @@ export class DirectoryOperations {
 }
 
 const start = '' as ByteText;
+const isGone = (error: unknown): boolean => {
+  const code = asRefusal(error)?.code;
+  return code === 'ENOENT' || code === 'ESTALE';
+};
 /** Tells an answer that is nothing from none. */
 const wrapped = <T>(answer: T): { answer: T } => ({ answer });

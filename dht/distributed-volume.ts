@@ -5,7 +5,7 @@
  * are two, and a file is served by the one that has its locks and handles (graph-switch.ts). Names go to the new one.
  * Mounts and tools that work with paths open it with `openVolume`.
  */
-import type { ByteText, ClientId, FileId, LkOwner, Ticket } from '../wire/ids.js';
+import type { BrickName, ByteText, ClientId, FileId, LkOwner, Ticket } from '../wire/ids.js';
 import { rootFileId } from '../wire/ids.js';
 import type { HeldLock, LockKind } from '../wire/lock-types.js';
 import type { Attributes, DirEntry } from '../wire/messages.js';
@@ -130,6 +130,11 @@ export class DistributedVolume implements Volume {
   /** After a move: every name of the file points to where it is now. Answers how many names it has. */
   healNames(file: FileId): Promise<number> {
     return this.#named((graph) => graph.names.healNames(file));
+  }
+
+  /** Makes every directory on one brick, as it is on the others: before names hash to a brick that is new. */
+  spreadDirectories(brick: BrickName): Promise<number> {
+    return this.#named((graph) => graph.directories.spread(brick));
   }
 
   // ---- names ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 import { LockTable } from '../brick-store/locks/lock-table.js';
 import { silentTrace } from '../host/trace.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
-import type { ClientId, Epoch, FileId, LkOwner, MigrationId, Ticket } from '../wire/ids.js';
+import type { ClientId, Epoch, FileId, LkOwner, LockToken, MigrationId, Ticket } from '../wire/ids.js';
 import type { Moved, WaitingLock } from '../wire/lock-types.js';
 import type { Answer, HashRange, Op, Request } from '../wire/messages.js';
 import type { Connection, Listener, Network } from '../wire/network.js';
@@ -122,6 +122,11 @@ export class FakeBrick extends FakeFiles {
     for (const { client, seq } of waiting.values()) {
       this.#refuse(client, seq, new Refusal('EREMOTE', undefined, moved));
     }
+  }
+
+  /** The owner drops its locks, as if its client had asked. */
+  drop(file: FileId, client: ClientId, owner: LkOwner): void {
+    this.#deliver(file, this.#table(file).dropOwner(client, owner));
   }
 
   requests<O extends Op>(op: O): Request<O>[] {
@@ -288,6 +293,19 @@ export class FakeBrick extends FakeFiles {
     return undefined;
   }
 
+  #rebind(file: FileId, from: ClientId, to: ClientId): Answer<'writeLockinfo'> {
+    const opens = this.opens.get(from + file) ?? 0;
+    this.opens.delete(from + file);
+    this.opens.set(to + file, (this.opens.get(to + file) ?? 0) + opens);
+    for (const [ticket, wait] of this.#waiting.get(file) ?? []) {
+      if (wait.client !== from) continue;
+      this.#waiting.get(file)?.delete(ticket);
+      this.#answer(from, wait.seq, 'lock', { outcome: 'rebound', change: 0 });
+    }
+    const { held, waiting } = this.#table(file).rebind(from, to);
+    return { count: held + waiting, opens };
+  }
+
   #cancel(file: FileId, client: ClientId, seq: number): void {
     const table = this.#table(file);
     for (const [ticket, wait] of this.#waiting.get(file) ?? []) {
@@ -333,6 +351,16 @@ export class FakeBrick extends FakeFiles {
       this.#deliver(file, this.#table(file).dropOwner(client, owner, 'posix'));
       return {};
     },
+    // The token is the client: this brick trusts everybody.
+    readLockinfo: ({ file }, client) => {
+      const { held, waiting } = this.#table(file).countsOf(client);
+      return {
+        token: client as string as LockToken,
+        count: held + waiting,
+        opens: this.opens.get(client + file) ?? 0,
+      };
+    },
+    writeLockinfo: ({ file, token }, client) => this.#rebind(file, token as string as ClientId, client),
     locate: ({ file }) => {
       const moved = this.moved.get(file);
       if (this.inodes.has(file)) return { place: 'here', moved: undefined };

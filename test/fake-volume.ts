@@ -76,8 +76,8 @@ export class FakeVolume {
     return this.bricks.find((brick) => !bricks.includes(brick))!;
   }
 
-  async mount(change: Partial<VolumeFile> = {}, giveUpMs = 10_000): Promise<DistributedVolume> {
-    const volumeFile: VolumeFile = {
+  volumeFile(change: Partial<VolumeFile> = {}): VolumeFile {
+    return {
       format: 1,
       volume: '1'.repeat(32),
       name: 'fake',
@@ -89,6 +89,10 @@ export class FakeVolume {
       bricks: this.bricks.map(({ name, address }) => ({ name, address, folder: `/${name}` })),
       ...change,
     };
+  }
+
+  async mount(change: Partial<VolumeFile> = {}, giveUpMs = 10_000): Promise<DistributedVolume> {
+    const volumeFile = this.volumeFile(change);
     const random: Random = {
       bytes: (length) => {
         this.#drawn += 1;
@@ -96,7 +100,8 @@ export class FakeVolume {
       },
       below: () => 0,
     };
-    const trace: Trace = { ...silentTrace, warn: (event) => this.warnings.push(event) };
+    const note = (event: string): number => this.warnings.push(event);
+    const trace: Trace = { ...silentTrace, warn: note, error: note };
     const opened = openVolume({
       volumeFile,
       network: this.network,

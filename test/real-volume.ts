@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { openLevelStore } from '../brick-store/level-store.js';
 import { type RunningBrick, runBrick } from '../brick-store/server.js';
-import { connectBricks } from '../dht/brick-links.js';
+import { type ConnectOptions, connectBricks } from '../dht/brick-links.js';
 import { type DistributedVolume, openVolume } from '../dht/distributed-volume.js';
 import { brickOf, plainLayout } from '../dht/layout.js';
 import { hashName } from '../dht/name-hash.js';
@@ -19,6 +19,7 @@ import { silentTrace } from '../host/trace.js';
 import { migrateFile } from '../migrator/migrator.js';
 import { type BrickName, type ByteText, type FileId, rootFileId } from '../wire/ids.js';
 import type { BrickLink } from '../wire/link.js';
+import type { LockRow } from '../wire/messages.js';
 import { PipeNetwork } from './doors/pipe-network.js';
 import { plainFile } from './fake-volume.js';
 
@@ -40,7 +41,9 @@ export class RealVolume {
   readonly #network = new PipeNetwork();
   readonly #bricks = new Map<BrickName, RunningBrick>();
   readonly #volumes: DistributedVolume[] = [];
-  #links: ReadonlyMap<BrickName, BrickLink> = new Map();
+  #links: Map<BrickName, BrickLink> = new Map();
+  /** As a mount that starts now reads it. */
+  volumeFile: VolumeFile = volumeFile;
 
   static async start(t: Test): Promise<RealVolume> {
     const real = new RealVolume();
@@ -52,7 +55,7 @@ export class RealVolume {
 
   get #options() {
     return {
-      volumeFile,
+      volumeFile: this.volumeFile,
       network: this.#network,
       clock: systemClock,
       random: systemRandom,
@@ -71,9 +74,11 @@ export class RealVolume {
       secret: volumeFile.secret,
       name,
       address: `unix:/${name}`,
-      graceMs: volumeFile.graceMs,
+      graceMs: this.volumeFile.graceMs,
       rootLayout: plainLayout(rootFileId, names),
-      bricks: new Map(names.map((one) => [one, `unix:/${one}`])),
+      bricks: {
+        get: (one: BrickName) => this.volumeFile.bricks.find((brick) => brick.name === one)?.address,
+      },
       host: 'here',
       pid: process.pid,
     };
@@ -97,8 +102,42 @@ export class RealVolume {
       .catch(() => undefined);
   }
 
-  async mount(): Promise<DistributedVolume> {
-    const volume = await openVolume(this.#options);
+  /** A change of volume.json, which mounts have not noticed yet. */
+  change(change: Partial<VolumeFile> = {}): VolumeFile {
+    this.volumeFile = { ...this.volumeFile, ...change, version: this.volumeFile.version + 1 };
+    return this.volumeFile;
+  }
+
+  async addBrick(name: BrickName): Promise<VolumeFile> {
+    const before = this.volumeFile;
+    const bricks = [...before.bricks, { name, address: `unix:/${name}`, folder: `/${name}` }];
+    const changed = this.change({ bricks });
+    await this.startBrick(name);
+    for (const link of this.#links.values()) await link.close();
+    this.#links = await connectBricks({ ...this.#options, role: 'tool' });
+    return changed;
+  }
+
+  stop(name: BrickName): Promise<void> {
+    return this.#bricks.get(name)!.close();
+  }
+
+  /** Clients that have a session at the brick. */
+  async clients(name: BrickName): Promise<string[]> {
+    const { clients } = await this.#links.get(name)!.call('status', {});
+    return clients.filter(({ role }) => role === 'mount').map(({ client }) => client);
+  }
+
+  async locks(file: FileId): Promise<LockRow[]> {
+    const rows: LockRow[] = [];
+    for (const link of this.#links.values()) {
+      rows.push(...(await link.call('listLocks', { file, skip: 0, limit: 1000 })).locks);
+    }
+    return rows;
+  }
+
+  async mount(change: Partial<ConnectOptions> = {}): Promise<DistributedVolume> {
+    const volume = await openVolume({ ...this.#options, ...change });
     this.#volumes.push(volume);
     return volume;
   }
