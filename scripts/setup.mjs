@@ -212,6 +212,7 @@ const testPackages = {
   fusermount3: 'fuse3',
   'stress-ng': 'stress-ng',
   ping_pong: 'ctdb',
+  bindfs: 'bindfs',
 };
 
 const mayInstall = () => hasCommand('apt-get') && process.getuid?.() === 0;

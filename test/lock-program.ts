@@ -104,6 +104,7 @@ export const describe = (step: Step): string =>
 interface Actor {
   readonly process: LockProcess;
   readonly fds: number[];
+  readonly isChild: boolean;
   isParent: boolean;
 }
 
@@ -115,7 +116,7 @@ export async function carryOut(steps: readonly Step[], folder: string, run: stri
     for (let at = 0; at < processes; at++) {
       const process = LockProcess.start(childrenMax);
       all.push(process);
-      actors.push({ process, fds: [], isParent: false });
+      actors.push({ process, fds: [], isChild: false, isParent: false });
     }
     const answers: string[] = [];
     for (const step of steps)
@@ -151,11 +152,10 @@ async function carryOutStep(
       return `descriptor ${opened}`;
     }
     case 'fork': {
-      if (all.length - processes >= childrenMax || actors.indexOf(actor) >= processes)
-        return 'no more children';
+      if (actor.isChild || all.length - processes >= childrenMax) return 'no more children';
       const child = await process.fork();
       all.push(child);
-      actors.push({ process: child, fds: [...fds], isParent: false });
+      actors.push({ process: child, fds: [...fds], isChild: true, isParent: false });
       actor.isParent = true;
       return 'forked';
     }
