@@ -50,7 +50,7 @@ t.test('SETLKW: owner, range, kind', (t) => {
 });
 
 t.test('a lock of an unknown type breaks the protocol', (t) => {
-  const body = `00 00 00 00 00 00 00 00`.repeat(4) + '09000000 00000000 00000000 00000000';
+  const body = `${'00 00 00 00 00 00 00 00'.repeat(4)}09000000 00000000 00000000 00000000`;
   t.throws(() => parseRequest(bytes(header('20') + body)), MalformedRequest);
   t.end();
 });
