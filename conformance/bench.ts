@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Mismatch } from './check.js';
+import { type Outcome, Party, type Wait } from './lock-party.js';
 import type { Kind, OpenMode } from './lock-process.js';
 import { LockProcess } from './lock-process.js';
-import { type Outcome, Party, type Wait } from './lock-party.js';
 
 /** A lock that is free is granted long before this, also when its file moves meanwhile. */
 const grantMsMax = 5000;

@@ -20,6 +20,11 @@ export class Inode {
   seen: { readonly type: FileType; readonly mode: number; readonly gid: number } | undefined;
   readonly pages = new PageState();
   readonly locks = new LockUsers();
+  /**
+   * How long the file is, where the kernel may think that it is longer: it was cut on another mount. From a grant until
+   * attributes go to the kernel.
+   */
+  cutTo: number | undefined;
   /** One of its names was removed through this mount: its end is no news to this kernel. */
   removedHere = false;
   /** The name under which it was last seen. */
@@ -69,6 +74,7 @@ export class InodeTable {
   /** Takes note of attributes that go to the kernel. */
   see(inode: Inode, attributes: Attributes): void {
     inode.seen = attributes;
+    inode.cutTo = undefined;
     inode.pages.attributesSent(attributes.change);
   }
 

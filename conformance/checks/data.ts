@@ -5,8 +5,8 @@
  */
 import type { Bench, PartyOptions } from '../bench.js';
 import type { CheckMap } from '../check.js';
-import type { Kind } from '../lock-process.js';
 import type { Party } from '../lock-party.js';
+import type { Kind } from '../lock-process.js';
 
 const rounds = 12;
 
@@ -58,6 +58,23 @@ async function appendsUnderLock(bench: Bench, kind: Kind, via: PartyOptions['via
     await process.append(fd, word(turn));
     expected += word(turn);
     bench.expect(`all appends up to turn ${turn}`, text(await process.read(fd, 0, 10_000)), expected);
+  });
+}
+
+/** The one that appends has an old size in its kernel, and must not write behind it. */
+async function appendAfterCut(bench: Bench, kind: Kind, via: PartyOptions['via']): Promise<void> {
+  const parties = await two(bench, kind, via, 'a');
+  await takeTurns(parties, async ({ process, fd }, turn) => {
+    if (turn % 2 === 1) {
+      await process.truncate(fd, 10);
+      return;
+    }
+    const before = turn === 0 ? 0 : 10;
+    await process.append(fd, 'a'.repeat(1000));
+    await process.append(fd, 'b'.repeat(20));
+    bench.expect(`the size after appends in turn ${turn}`, await process.size(fd), before + 1020);
+    const seen = text(await process.read(fd, before, 2000));
+    bench.expect(`the appends of turn ${turn}`, seen, 'a'.repeat(1000) + 'b'.repeat(20));
   });
 }
 
@@ -131,6 +148,7 @@ const subjects: Readonly<Record<string, Run>> = {
   bytes: bytesUnderLock,
   sizes: sizesUnderLock,
   appends: appendsUnderLock,
+  'append-after-cut': appendAfterCut,
   'mapped-reads': mapReadUnderLock,
   'mapped-stores': mapWriteUnderLock,
   'mapped-both': mapBothUnderLock,

@@ -4,8 +4,8 @@
  */
 import type { Bench, PartyOptions } from '../bench.js';
 import type { CheckMap } from '../check.js';
-import type { Kind } from '../lock-process.js';
 import type { Party, Wait } from '../lock-party.js';
+import type { Kind } from '../lock-process.js';
 
 const tellMs = 1000;
 

@@ -4,8 +4,8 @@
  */
 import type { Bench } from '../bench.js';
 import type { CheckMap } from '../check.js';
-import type { Kind } from '../lock-process.js';
 import type { Party } from '../lock-party.js';
+import type { Kind } from '../lock-process.js';
 
 /** The rungs of the ladder, from near to far; `lockferry check` sums them up for each kind. */
 export const scopes = ['process-tree', 'mount', 'volume'] as const;

@@ -8,6 +8,7 @@ import * as abi from '../fuse/abi.js';
 import { dataReply, okReply, openReply, type Reply, seekReply, writeReply } from '../fuse/reply.js';
 import type { RequestOf } from '../fuse/request.js';
 import type { Inode } from '../inode-table.js';
+import type { OpenFile } from '../open-files.js';
 import { dropPrivileges } from './attributes.js';
 import type { Context } from './context.js';
 import { dropCache } from './refresh.js';
@@ -54,14 +55,26 @@ export const read = (context: Context, { fh, offset, size }: RequestOf<'READ'>):
   });
 };
 
+/**
+ * The kernel appends at the size that it has in mind. Where another mount cut the file that is too far, and the bytes
+ * go to the end that the file has. The kernel then holds them at the wrong place, so the write raises no counter.
+ */
+const placeOf = (file: OpenFile, offset: number): number => {
+  const { cutTo } = file.inode;
+  return file.append && cutTo !== undefined && offset > cutTo ? cutTo : offset;
+};
+
 export const write = (context: Context, request: RequestOf<'WRITE'>): Promise<Reply> => {
-  const { inode } = context.files.file(request.fh);
-  const { offset, data } = request;
+  const file = context.files.file(request.fh);
+  const { inode } = file;
+  const { data } = request;
+  const offset = placeOf(file, request.offset);
   checkRange(offset, data.byteLength);
   const send = () => {
     const begun = inode.pages.beginWrite();
-    return context.volume.write(inode.file, offset, data).then(({ change }) => {
-      inode.pages.writeAnswered(begun, change);
+    return context.volume.write(inode.file, offset, data).then(({ change, size }) => {
+      if (inode.cutTo !== undefined) inode.cutTo = size;
+      if (offset === request.offset) inode.pages.writeAnswered(begun, change);
       return writeReply(data.byteLength);
     });
   };

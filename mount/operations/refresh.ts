@@ -69,6 +69,8 @@ const hasMapped = async (context: Context, inode: Inode, thread: number | undefi
 const grow = async (context: Context, inode: Inode): Promise<void> => {
   try {
     const { size } = await context.volume.attributes(inode.file);
+    // Nothing makes the kernel's size smaller but attributes that it asks for: content.ts mends what it appends.
+    inode.cutTo = size;
     if (size === 0) return;
     const { data } = await context.volume.read(inode.file, size - 1, 1);
     if (data.byteLength !== 1) return;
