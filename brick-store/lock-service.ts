@@ -9,63 +9,27 @@
 import { Refusal } from '../wire/errors.js';
 import type { ClientId, FileId, LkOwner, Ticket } from '../wire/ids.js';
 import { chainedWaitsMax, locksPerClientMax, waitersPerClientMax } from '../wire/limits.js';
-import type { HeldLock, LockKind, LockOwner, Moved, WaitingLock } from '../wire/lock-types.js';
+import type { HeldLock, LockKind, Moved, WaitingLock } from '../wire/lock-types.js';
 import type { Answer, LockRow, Request } from '../wire/messages.js';
 import { ChangedOwners } from './changed-owners.js';
+import {
+  type FileLocks,
+  heldOfChanged,
+  isIdle,
+  type LockSnapshotParts,
+  newFileLocks,
+  noteArrived,
+  takeArrived,
+  type WaitName,
+} from './file-locks.js';
 import { LockTable } from './locks/lock-table.js';
 import type { Session } from './sessions.js';
 
 type Outcome = Answer<'lock'>;
 
-interface Wait {
-  readonly session: Session;
-  readonly seq: number;
-  readonly settle: (outcome: Outcome) => void;
-  readonly refuse: (error: Refusal) => void;
-}
-
-/** One wait of one owner. */
-export interface WaitName extends LockOwner {
-  readonly file: FileId;
-  readonly ticket: Ticket;
-}
-
 const lockKinds = ['posix', 'flock'] as const;
 /** Empty tables that are kept. */
 const idleFilesMax = 4096;
-
-interface FileLocks {
-  readonly table: LockTable;
-  readonly waits: Map<Ticket, Wait>;
-  /** Granted while nobody was there to be told: answered when the client asks with the ticket. */
-  readonly grantedUnclaimed: Map<Ticket, WaitingLock>;
-  /**
-   * Tickets of waits that came without their requests, by what they ask for. A request that was in flight when the
-   * brick restarted is sent again as it was, before it had a ticket. May name waits that are gone.
-   */
-  readonly arrived: Map<string, Ticket[]>;
-  /** Set while a move sends the table ahead. */
-  watched: ChangedOwners | undefined;
-}
-
-const newFileLocks = (table: LockTable): FileLocks => ({
-  table,
-  waits: new Map(),
-  grantedUnclaimed: new Map(),
-  arrived: new Map(),
-  watched: undefined,
-});
-
-const wantOf = (
-  of: Pick<WaitingLock, 'owner' | 'kind' | 'type' | 'start' | 'end'>,
-  client: ClientId,
-): string => `${client}${of.owner}${of.kind}${of.type}${of.start}-${of.end}`;
-
-export interface LockSnapshotParts {
-  readonly held: HeldLock[];
-  readonly waiting: WaitingLock[];
-  readonly nextTicket: Ticket;
-}
 
 export class LockService {
   readonly #files = new Map<FileId, FileLocks>();
@@ -85,7 +49,7 @@ export class LockService {
   lock(session: Session, seq: number, body: Request<'lock'>): Outcome | Promise<Outcome> {
     const { file } = body;
     const locks = this.#locksOf(file);
-    const ticket = body.ticket ?? (body.wait ? this.#arrivedTicket(session.client, body, locks) : undefined);
+    const ticket = body.ticket ?? (body.wait ? takeArrived(locks, session.client, body) : undefined);
     if (ticket !== undefined) {
       const known = this.#claim(session, seq, body, locks, ticket);
       if (known !== undefined) return known;
@@ -151,16 +115,11 @@ export class LockService {
   }
 
   /** Whom this wait of the owner waits for (lock-table.ts, blockersOf); undefined where it does not wait here. */
-  blockersOf({
-    client,
-    owner,
-    file,
-    ticket,
-  }: WaitName): { holders: LockOwner[]; inQueue: LockOwner[] } | undefined {
-    const table = this.#files.get(file)?.table;
-    const waiting = table?.waiterOf(ticket);
-    if (waiting?.client !== client || waiting.owner !== owner) return undefined;
-    return table?.blockersOf(ticket, chainedWaitsMax);
+  blockersOf(wait: WaitName): ReturnType<LockTable['blockersOf']> {
+    const table = this.#files.get(wait.file)?.table;
+    const waiting = table?.waiterOf(wait.ticket);
+    if (waiting?.client !== wait.client || waiting.owner !== wait.owner) return undefined;
+    return table?.blockersOf(wait.ticket, chainedWaitsMax);
   }
 
   /** Answers the request that waits here with `deadlock`. False where none does. */
@@ -246,11 +205,7 @@ export class LockService {
       else refused.push(lock);
     }
     for (const lock of waiting) {
-      const ticket = locks.table.addWaiting(lock);
-      const want = wantOf(lock, lock.client);
-      const arrived = locks.arrived.get(want);
-      if (arrived === undefined) locks.arrived.set(want, [ticket]);
-      else arrived.push(ticket);
+      noteArrived(locks, lock, locks.table.addWaiting(lock));
       this.#remember(lock.client, file);
     }
     return refused;
@@ -287,14 +242,7 @@ export class LockService {
   /** What the changed owners hold now. */
   heldOf(file: FileId, changed: ChangedOwners): HeldLock[] {
     const table = this.#files.get(file)?.table;
-    if (table === undefined) return [];
-    const held: HeldLock[] = [];
-    for (const { kind, client, owner } of changed.owners()) {
-      if (!changed.clients.has(client)) held.push(...table.heldOf(kind, client, owner));
-    }
-    if (changed.clients.size > 0)
-      for (const lock of table.held()) if (changed.clients.has(lock.client)) held.push(lock);
-    return held;
+    return table === undefined ? [] : heldOfChanged(table, changed);
   }
 
   waitersOf(file: FileId): { waiting: WaitingLock[]; nextTicket: Ticket } {
@@ -374,19 +322,6 @@ export class LockService {
 
   #granted(file: FileId): Outcome {
     return { outcome: 'granted', change: this.#changeOf(file) };
-  }
-
-  /** The oldest wait for just this that nobody asked for yet. */
-  #arrivedTicket(client: ClientId, body: Request<'lock'>, locks: FileLocks): Ticket | undefined {
-    if (locks.arrived.size === 0) return undefined;
-    const want = wantOf(body, client);
-    const arrived = locks.arrived.get(want);
-    for (let ticket = arrived?.shift(); ticket !== undefined; ticket = arrived?.shift()) {
-      if (locks.grantedUnclaimed.has(ticket)) return ticket;
-      if (locks.table.waiterOf(ticket) !== undefined && !locks.waits.has(ticket)) return ticket;
-    }
-    locks.arrived.delete(want);
-    return undefined;
   }
 
   /** A wait that has its place already: moved here, reclaimed, or sent again over a new session. */
@@ -510,6 +445,3 @@ export class LockService {
     this.#idleFiles.clear();
   }
 }
-
-const isIdle = (locks: FileLocks): boolean =>
-  locks.watched === undefined && locks.table.isEmpty && locks.grantedUnclaimed.size === 0;

@@ -8,7 +8,8 @@
 import type { ClientId, FileId, MigrationId } from '../wire/ids.js';
 import type { HeldLock } from '../wire/lock-types.js';
 import type { Request } from '../wire/messages.js';
-import type { LockService, LockSnapshotParts } from './lock-service.js';
+import type { LockSnapshotParts } from './file-locks.js';
+import type { LockService } from './lock-service.js';
 import type { Peer } from './migration-source.js';
 import { SendWindow } from './send-window.js';
 
