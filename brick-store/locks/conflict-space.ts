@@ -72,19 +72,6 @@ export class ConflictSpace {
     return found;
   }
 
-  /** Every older waiter that this one must let go first. */
-  waitersAhead(waiter: Waiter): Waiter[] {
-    const found: Waiter[] = [];
-    if (mayPassWaiters(waiter)) return found;
-    const add = ({ item }: Queued) => {
-      if (item.ticket < waiter.ticket) found.push(item);
-    };
-    this.#queue.write.eachOverlapping(waiter.start, waiter.end, waiter.owner, add);
-    if (waiter.type === 'write')
-      this.#queue.read.eachOverlapping(waiter.start, waiter.end, waiter.owner, add);
-    return found.sort((a, b) => a.ticket - b.ticket);
-  }
-
   /** The waiters that it stands behind, each behind the next: the youngest ahead of it first, at most `limit`. */
   queueBefore(waiter: Waiter, limit: number): Waiter[] {
     const found: Waiter[] = [];

@@ -101,16 +101,23 @@ t.test('an empty snapshot is one empty part', async (t) => {
   t.same([...partsOf(new LockTable().snapshot(), 10)], [{ held: [], waiting: [] }]);
 });
 
-t.test('whom a waiter waits for: holders, and apart from them the older waiters', async (t) => {
+t.test('whom a waiter waits for: holders, and apart from them those it queues behind', async (t) => {
   const file = desk();
-  file.set('A', 'read', 0, 9);
+  file.set('A', 'read', 0, 4);
   file.set('B', 'read', 0, 4);
-  file.set('C', 'read', 80, 90);
-  file.wait('D', 'write', 0, 9);
+  file.set('C', 'read', 7, 90);
+  file.wait('D', 'write', 3, 9);
   const { ticket } = file.wait('E', 'write', 3, 3);
-  const owners = file.table.holdersOf(ticket!).map(({ owner }) => owner);
-  t.same(owners.sort(), [ownerOf('A'), ownerOf('B')]);
-  t.same(named(file.table.waitersAheadOf(ticket!)), ['D write 0..9']);
+  const names = (owners: readonly { owner: string }[]) => owners.map(({ owner }) => owner).sort();
+  const blockers = file.table.blockersOf(ticket!, 10)!;
+  t.same(names(blockers.holders), [ownerOf('A'), ownerOf('B')]);
+  t.same(names(blockers.inQueue), [ownerOf('C'), ownerOf('D')]);
+  const last = file.wait('F', 'read', 3, 3).ticket!;
+  const queued = file.table.blockersOf(last, 10)!;
+  t.same(names(queued.holders), []);
+  t.same(names(queued.inQueue), ['A', 'B', 'C', 'D', 'E'].map(ownerOf), 'the whole queue before it');
+  t.same(names(file.table.blockersOf(last, 1)!.inQueue), ['A', 'B', 'E'].map(ownerOf), 'its nearest place');
+  t.equal(file.table.blockersOf((last + 1) as Ticket, 10), undefined);
 });
 
 t.test('a waiter that is let pass is stopped by holders only', async (t) => {

@@ -261,16 +261,10 @@ export class LockTable {
     return place === undefined ? undefined : waitingRecord(place.kind, place.waiter);
   }
 
-  /** The owners that hold something against this waiter: whom it waits for. */
-  holdersOf(ticket: Ticket): LockOwner[] {
-    const place = this.#placeOf(ticket);
-    if (place === undefined) return [];
-    return [...this.#spaces[place.kind].holdersAgainst(place.waiter)].map(ownerRecord);
-  }
-
   /**
-   * Whom a waiter waits for, as a search for deadlocks sees it. `holders` as `holdersOf`. `inQueue`: the owners whose
-   * waits it stands behind, and who holds something against those; at most `waitersMax` places ahead are looked at.
+   * Whom a waiter waits for. `holders`: who holds something against it; these alone stop it in Linux. `inQueue`: the
+   * owners whose waits it stands behind, and who holds something against those; at most `waitersMax` places ahead are
+   * looked at.
    */
   blockersOf(ticket: Ticket, waitersMax: number): { holders: LockOwner[]; inQueue: LockOwner[] } | undefined {
     const place = this.#placeOf(ticket);
@@ -286,13 +280,6 @@ export class LockTable {
     inQueue.delete(waiter.owner);
     for (const owner of holders) inQueue.delete(owner);
     return { holders: [...holders].map(ownerRecord), inQueue: [...inQueue].map(ownerRecord) };
-  }
-
-  /** The older waiters that this one lets go first, though they hold nothing against it yet. */
-  waitersAheadOf(ticket: Ticket): WaitingLock[] {
-    const place = this.#placeOf(ticket);
-    if (place === undefined) return [];
-    return this.#spaces[place.kind].waitersAhead(place.waiter).map((one) => waitingRecord(place.kind, one));
   }
 
   /**
