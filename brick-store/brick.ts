@@ -104,6 +104,8 @@ export class Brick {
       locks,
       files: this.#moving,
       peer,
+      departureOps: (file) => this.#context.parts.target.departureOps(file),
+      departed: (file) => this.#context.parts.target.departed(file),
     });
     const target = new MigrationTarget({
       clock,
@@ -136,7 +138,8 @@ export class Brick {
     const { state, records, source, target } = this.#context.parts;
     const sessions = await records.load();
     const { stages, handovers } = await this.#moving.load();
-    target.load(stages, handovers);
+    const known = new Set(sessions.filter(({ fenced }) => !fenced).map(({ client }) => client));
+    target.load(stages, handovers, (client) => known.has(client));
     for (const [file, moved] of await state.untidied()) source.resumeCommitted(file, moved);
     this.sessions.load(sessions);
   }

@@ -67,6 +67,9 @@ export interface MigrationSourceOptions {
   readonly files: FileToMove;
   /** @throws Refusal EINVAL for a brick that is not in the volume */
   readonly peer: (brick: BrickName) => Peer;
+  /** Writes that end what an earlier move brought here, in the batch of the commit; `departed` follows it. */
+  readonly departureOps: (file: FileId) => readonly StoreOp[];
+  readonly departed: (file: FileId) => void;
 }
 
 export class MigrationSource {
@@ -193,7 +196,7 @@ export class MigrationSource {
 
   /** A REPLAY record found at start whose data is still here: the target is told again, then the data goes. */
   resumeCommitted(file: FileId, moved: Moved): void {
-    const work = this.#openAtTarget(file, moved.target, moved.migration).then(() => this.#o.files.tidy(file));
+    const work = this.#openAtTarget(file, moved.target, moved.migration).then(() => this.#tidy(file));
     this.#trackTidy(file, work);
   }
 
@@ -277,7 +280,8 @@ export class MigrationSource {
   async #commit(migration: Migration, moved: Moved): Promise<void> {
     const { file } = migration;
     migration.committing = true;
-    const written = this.#o.store.write(this.#o.files.commitOps(file, moved), { sync: true });
+    const ops = [...this.#o.files.commitOps(file, moved), ...this.#o.departureOps(file)];
+    const written = this.#o.store.write(ops, { sync: true });
     this.#committing.set(
       file,
       written.catch(() => undefined),
@@ -291,6 +295,7 @@ export class MigrationSource {
       this.#committing.delete(file);
     }
     this.#step(migration, 'committed');
+    this.#o.departed(file);
     migration.timer?.stop();
     migration.parked = this.#o.queue.waitingCount(file);
     const lockers = this.#o.locks.moveAway(file, moved);
@@ -300,7 +305,7 @@ export class MigrationSource {
     this.#o.trace.info('migration committed', { ...reportOf(this.#o.brick, migration) });
     const opened = this.#openAtTarget(file, moved.target, moved.migration).then(() => {
       this.#step(migration, 'opened');
-      return this.#o.files.tidy(file);
+      return this.#tidy(file);
     });
     this.#trackTidy(
       file,
@@ -316,6 +321,20 @@ export class MigrationSource {
         return;
       } catch (error) {
         this.#o.trace.warn('target did not open yet', { file, target, migration, error: textOf(error) });
+      }
+      await this.#o.clock.sleep(waitMs);
+    }
+    throw new Refusal('EIO', 'the brick is stopping');
+  }
+
+  /** Until the disk takes it: the file cannot come back before. */
+  async #tidy(file: FileId): Promise<void> {
+    for (let waitMs = 20; !this.#closed; waitMs = Math.min(waitMs * 2, 1000)) {
+      try {
+        await this.#o.files.tidy(file);
+        return;
+      } catch (error) {
+        this.#o.trace.warn('moved file not tidied yet', { file, error: textOf(error) });
       }
       await this.#o.clock.sleep(waitMs);
     }

@@ -93,14 +93,23 @@ export class MigrationTarget {
   readonly #dropping = new Map<FileId, Promise<void>>();
   /** Clients whose moved locks are still on disk, by file, with the number of parts. */
   readonly #unconfirmed = new Map<FileId, Map<ClientId, number>>();
+  /** Confirmations on their way to the disk: what a client sends meanwhile waits behind the same one, in order. */
+  readonly #confirming = new Map<string, Promise<void>>();
   #closed = false;
 
   constructor(options: MigrationTargetOptions) {
     this.#o = options;
   }
 
-  /** After a restart. Unready stages go (their source has aborted them, or will); ready ones ask. */
-  load(stages: readonly StageRecord[], handovers: readonly HandoverPart[]): void {
+  /**
+   * After a restart. Unready stages go (their source has aborted them, or will); ready ones ask.
+   * @param isKnown whether the client has a session here that was not ended: locks of others are not revived
+   */
+  load(
+    stages: readonly StageRecord[],
+    handovers: readonly HandoverPart[],
+    isKnown: (client: ClientId) => boolean,
+  ): void {
     for (const record of stages) {
       const stage = newStage(record);
       this.#stages.set(record.file, stage);
@@ -119,10 +128,14 @@ export class MigrationTarget {
         stage.parts.set(client, parts);
         for (const lock of held) stage.table.addHeld(lock);
         stage.waiting.push(...waiting);
-      } else if (this.#o.stages.isHere(file)) {
+      } else {
         this.#noteUnconfirmed(file, client, parts);
-        this.#o.locks.add(file, held, waiting);
+        if (isKnown(client) && this.#o.stages.isHere(file)) this.#o.locks.add(file, held, waiting);
       }
+    }
+    for (const [file, clients] of [...this.#unconfirmed]) {
+      for (const client of [...clients.keys()])
+        if (!isKnown(client) || !this.#o.stages.isHere(file)) this.#forget(file, client, clients, false);
     }
   }
 
@@ -183,13 +196,14 @@ export class MigrationTarget {
     this.#step(stage, 'ready');
   }
 
-  /** The source committed. Answered when the file is durable and served here. */
+  /**
+   * The source committed. Answered when the file is durable and served here. It commits only after this brick had a
+   * durable stage, and a stage ends only by opening: where there is none any more, the file was opened before, and may
+   * have moved on or been deleted since.
+   */
   async open(migration: MigrationId, file: FileId): Promise<void> {
     const stage = this.#stages.get(file);
-    if (stage === undefined || stage.record.migration !== migration) {
-      if (this.#o.stages.isHere(file)) return;
-      throw this.#unknown(migration);
-    }
+    if (stage === undefined || stage.record.migration !== migration) return;
     if (stage.phase !== 'ready') throw this.#unknown(migration);
     await this.#open(stage);
   }
@@ -241,25 +255,43 @@ export class MigrationTarget {
     return this.#unconfirmed.size > 0 && (this.#unconfirmed.get(file)?.has(client) ?? false);
   }
 
-  /** The client speaks of the file here, so from now on it reclaims for itself. Durable when it resolves. */
-  async confirm(client: ClientId, file: FileId): Promise<void> {
+  /**
+   * The client speaks of the file here, so from now on it reclaims for itself. Durable when it resolves, also over a
+   * loss of power: what moved would otherwise come back in place of what the client did since.
+   */
+  confirm(client: ClientId, file: FileId): Promise<void> {
+    const key = `${client} ${file}`;
+    let confirming = this.#confirming.get(key);
+    if (confirming === undefined) {
+      confirming = this.#confirm(client, file).finally(() => this.#confirming.delete(key));
+      this.#confirming.set(key, confirming);
+    }
+    return confirming;
+  }
+
+  async #confirm(client: ClientId, file: FileId): Promise<void> {
     const clients = this.#unconfirmed.get(file);
     const parts = clients?.get(client);
     if (clients === undefined || parts === undefined) return;
-    await this.#o.store.write(this.#o.stages.dropHandoverOps(file, client, parts));
+    await this.#o.store.write(this.#o.stages.dropHandoverOps(file, client, parts), { sync: true });
     this.#confirmed(file, client, clients);
   }
 
-  /** The client's session ended, or the file went on to another brick: nothing of it needs to be kept. */
+  /** The client's session ended: nothing of it needs to be kept. */
   forgetClient(client: ClientId): void {
     for (const [file, clients] of this.#unconfirmed) {
       if (clients.has(client)) this.#forget(file, client, clients);
     }
   }
 
-  forgetFile(file: FileId): void {
-    const clients = this.#unconfirmed.get(file);
-    for (const client of clients?.keys() ?? []) this.#forget(file, client, clients!);
+  /** The file goes on to another brick: belongs in the batch of the commit, or a later stay would find old locks. */
+  departureOps(file: FileId): StoreOp[] {
+    const clients = this.#unconfirmed.get(file) ?? new Map<ClientId, number>();
+    return [...clients].flatMap(([client, parts]) => this.#o.stages.dropHandoverOps(file, client, parts));
+  }
+
+  departed(file: FileId): void {
+    this.#unconfirmed.delete(file);
   }
 
   close(): void {
@@ -267,18 +299,19 @@ export class MigrationTarget {
     for (const stage of this.#stages.values()) stage.timer?.stop();
   }
 
-  #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
+  /** @param mayDelete not while a restarted brick does not know yet who has the file open */
+  #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete = true): void {
     const ops = this.#o.stages.dropHandoverOps(file, client, clients.get(client) ?? 0);
-    this.#confirmed(file, client, clients);
-    this.#o.store.write(ops).catch((error: unknown) => {
+    this.#confirmed(file, client, clients, mayDelete);
+    this.#o.store.write(ops, { sync: true }).catch((error: unknown) => {
       this.#o.trace.warn('hand-over record not removed', { file, client, error: textOf(error) });
     });
   }
 
-  #confirmed(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
+  #confirmed(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete = true): void {
     if (!clients.delete(client) || clients.size > 0) return;
     this.#unconfirmed.delete(file);
-    this.#o.deleteIfUnused(file);
+    if (mayDelete) this.#o.deleteIfUnused(file);
   }
 
   #noteUnconfirmed(file: FileId, client: ClientId, parts: number): void {
@@ -382,9 +415,26 @@ export class MigrationTarget {
     stage.timer?.stop();
     this.#stages.delete(file);
     this.#o.trace.info('stage dropped', { migration, file, reason });
-    const work = this.#o.stages.dropStage(stage.record).finally(() => this.#dropping.delete(file));
+    const work = this.#remove(stage.record).finally(() => this.#dropping.delete(file));
     this.#dropping.set(file, work);
     await work;
+  }
+
+  /**
+   * Until it is done: a record that stayed behind a failing disk would, at some later restart, take the content of
+   * the file with it, which may be here by then. So nothing else of the file is staged before.
+   */
+  async #remove(record: StageRecord): Promise<void> {
+    for (let waitMs = askAgainMs; !this.#closed; waitMs = Math.min(waitMs * 2, askEveryMs)) {
+      try {
+        await this.#o.stages.dropStage(record);
+        return;
+      } catch (error) {
+        const { file, migration } = record;
+        this.#o.trace.warn('stage not removed yet', { file, migration, error: textOf(error) });
+      }
+      await this.#o.clock.sleep(waitMs);
+    }
   }
 
   #staged(body: { migration: MigrationId; file: FileId }): Stage {

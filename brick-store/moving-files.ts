@@ -160,7 +160,9 @@ export class MovingFiles implements FileToMove, StageStore {
 
   async dropStage(record: StageRecord): Promise<void> {
     const { store } = this.#o;
-    for (const range of [chunksOf(record.file), handoversOf(record.file)]) {
+    // Of a file that is here the stage is over, and what lies under its id is alive.
+    const ranges = this.isHere(record.file) ? [] : [chunksOf(record.file), handoversOf(record.file)];
+    for (const range of ranges) {
       let ops: StoreOp[] = [];
       for await (const key of this.#keys(range)) {
         ops.push({ type: 'del', key });
