@@ -261,7 +261,7 @@ export class LockCall implements PendingLock {
     const { lanes, leftovers } = this.#context;
     const code = asRefusal(error)?.code;
     const sent = this.#sent;
-    if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED')) {
+    if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED' || code === 'EIO')) {
       // Whether the brick has a lock or a waiter of this request is unknown until it answers again.
       void lanes.add(this.request, () => this.#abandon(sent));
       leftovers.mark(this.request);
