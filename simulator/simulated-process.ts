@@ -135,6 +135,7 @@ export class SimulatedProcess {
   }
 
   dup(fd: number): number {
+    this.#checkAlive();
     return this.#install(this.fileOf(fd));
   }
 
@@ -239,6 +240,7 @@ export class SimulatedProcess {
 
   /** The child has the same open files and none of the posix locks. */
   fork(): SimulatedProcess {
+    this.#checkAlive();
     const child = this.kernel.startProcess();
     for (const [fd, file] of this.#files) child.inherit(fd, file);
     return child;

@@ -38,7 +38,14 @@ const valueBytes = 20;
 /** Byte ranges of locks have nothing to do with places: they are advisory. */
 const cellBytes = 100n;
 const flavours: readonly LockFlavour[] = ['posix', 'posix', 'posix', 'ofd', 'flock'];
-const retryable = new Set<number>([errno.ENOTCONN, errno.EIO, errno.ESTALE, errno.ENOENT, errno.EBADF]);
+const retryable = new Set<number>([
+  errno.ENOTCONN,
+  errno.EIO,
+  errno.ESTALE,
+  errno.ENOENT,
+  errno.EBADF,
+  errno.ENOSPC,
+]);
 
 export class Workload {
   readonly #options: WorkloadOptions;

@@ -1,0 +1,22 @@
+/**
+ * Seeds that once found a fault in the product, each with what it found. They are replayed in every test run: a
+ * change of the product or of the simulator changes their course, so they are no proof, but they were lucky once.
+ */
+export const failedSeeds: readonly (readonly [seed: number, found: string])[] = [
+  [2, 'a wait that was redirected more than 16 times failed with EIO and stayed in the queue'],
+  [
+    44,
+    'locks that a move had brought stayed on disk when the file went on, and came back with its next stay',
+  ],
+  [
+    64,
+    'a stage that could not be removed from a failing disk took the content of the file with it at a restart',
+  ],
+  [
+    34,
+    'a source that missed the answer to stageOpen asked for ever, when the file had moved on from the target',
+  ],
+  [597, 'data of a moved file was never removed after one failure of the disk'],
+  [177, 'a confirmation of moved locks was not synced: a loss of power brought old locks back'],
+  [226, 'moved locks of a client that had left were revived by a restart'],
+];
