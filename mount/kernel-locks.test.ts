@@ -163,7 +163,7 @@ if child == 0:
   t.equal(h.files.held.length, 2);
   await p.run(`os.write(w2, b'x') and os.waitpid(child, 0)[1]`);
   t.equal(h.files.held.length, 1, 'gone with the child, though the parent has the same open file');
-  await p.run(`os.set_inheritable(fd, True); child = os.fork()
+  await p.run(`os.set_inheritable(fd, True); os.set_inheritable(r2, True); child = os.fork()
 if child == 0:
     lock(fd, W, 7, 1)
     os.execvp('cat', ['cat', '/proc/self/fd/%d' % r2])`);
