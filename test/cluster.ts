@@ -4,12 +4,13 @@
  * the test failed in the middle.
  */
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { accessSync, mkdirSync, mkdtempSync, constants as modes, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { startBricks, stopBricks } from '../bin/brick-processes.js';
+import { isSystemError } from '../bin/failure.js';
 import { type ListedLock, listLocks } from '../bin/locks-command.js';
 import { type Moved, moveFile } from '../bin/migrate-command.js';
 import { lockferryMountsBelow } from '../bin/mountpoints.js';
@@ -31,7 +32,7 @@ import { OpenedFile } from './opened-file.js';
 const canMount = (): boolean => {
   if (process.getuid?.() !== 0) return false;
   try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
+    accessSync('/dev/fuse', modes.R_OK | modes.W_OK);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === undefined) throw error;
@@ -63,9 +64,23 @@ export async function until(
   if (!(await becomes(isSo, ms))) throw new Error(`waited ${ms} ms in vain for: ${what}`);
 }
 
+/** Those of this process that did not end yet. */
+const running = new Set<Cluster>();
+
+/** A test that is killed, or runs out of time, gets no teardown. */
+function endAllAtOnce(): void {
+  for (const cluster of running) cluster.endAtOnce();
+}
+process.once('exit', endAllAtOnce);
+process.once('SIGTERM', () => {
+  endAllAtOnce();
+  process.exit(128 + constants.signals.SIGTERM);
+});
+
 export class Cluster {
   readonly folder: string;
-  readonly place: VolumeFolder;
+  /** As it was when it was last read: a test that changes volume.json reads it again. */
+  place: VolumeFolder;
   readonly mounts: MountProcess[] = [];
   readonly #processes: LockProcess[] = [];
   readonly #disks: string[] = [];
@@ -80,6 +95,7 @@ export class Cluster {
     const folder = mkdtempSync(join(tmpdir(), 'lf-system-'));
     const wanted = { bricks, name: 'test', graceMs, freezeMs, tcp: false };
     const cluster = new Cluster(folder, await createVolumeFolder(join(folder, 'vol'), wanted));
+    running.add(cluster);
     t.teardown(() => cluster.#end());
     if (smallDisk !== undefined) cluster.#mountDisk(smallDisk);
     await cluster.startBricks();
@@ -225,6 +241,20 @@ export class Cluster {
     }
   }
 
+  /** Without waiting for anything. */
+  endAtOnce(): void {
+    running.delete(this);
+    for (const process of this.#processes) process.signal('SIGKILL');
+    for (const { pid } of this.mounts) killIfAlive(pid);
+    for (const { name } of this.place.volume.bricks) {
+      const brick = readPidFile(brickPidFile(this.place.folder, name));
+      if (brick !== undefined) killIfAlive(brick.pid);
+    }
+    for (const { point } of lockferryMountsBelow(this.folder).reverse()) takeOutOfTheTree(point);
+    for (const disk of this.#disks) takeOutOfTheTree(disk);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
   async #end(): Promise<void> {
     const killed = Promise.all(this.#processes.map((process) => process.kill()));
     // One that waits in the kernel for an answer dies only when its mount answered, or died itself.
@@ -237,5 +267,14 @@ export class Cluster {
     await stopBricks(this.place);
     for (const disk of this.#disks) takeOutOfTheTree(disk);
     rmSync(this.folder, { recursive: true, force: true });
+    running.delete(this);
+  }
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!isSystemError(error, 'ESRCH')) throw error;
   }
 }

@@ -10,7 +10,7 @@ import type { BrickName } from '../wire/ids.js';
 import { Cluster, skipReason, until } from './cluster.js';
 import { errnoOf } from './opened-file.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const mib = 1024 * 1024;
 const full = 'brick-2' as BrickName;

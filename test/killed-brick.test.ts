@@ -10,7 +10,7 @@ import { Cluster, skipReason, until } from './cluster.js';
 import { errnoOf } from './opened-file.js';
 import { Scene } from './scene.js';
 
-t.setTimeout(240_000);
+t.setTimeout(300_000);
 
 t.test('a brick that is killed and started again', { skip: skipReason }, async (t) => {
   const cluster = await Cluster.start(t);

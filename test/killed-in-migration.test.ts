@@ -11,7 +11,7 @@ import type { SourcePhase } from '../wire/migration-steps.js';
 import { Cluster, skipReason } from './cluster.js';
 import { Scene } from './scene.js';
 
-t.setTimeout(600_000);
+t.setTimeout(300_000);
 
 const fileBytes = 3 * 1024 * 1024;
 /** How often each party is killed in each phase; more, to hunt, with LOCKFERRY_KILLS. */

@@ -10,7 +10,7 @@ import { cliPath } from '../bin/brick-processes.js';
 import { Cluster, skipReason, until } from './cluster.js';
 import { Scene } from './scene.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 const kills = 5;
 const fileBytes = 24 * 1024 * 1024;

@@ -10,7 +10,7 @@ import { reachBricks } from '../bin/tool-links.js';
 import type { SourcePhase } from '../wire/migration-steps.js';
 import { Cluster, skipReason, until } from './cluster.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const graceMs = 1500;
 const content = randomBytes(2 * 1024 * 1024);
 

@@ -9,7 +9,7 @@ import { lockferry } from './command.js';
 import { MountProcess } from './mount-process.js';
 import { errnoOf } from './opened-file.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const graceMs = 2000;
 
 t.test('a mount that is killed', { skip: skipReason }, async (t) => {

@@ -30,6 +30,8 @@ class Hold {
 
 const refusedExit = 1;
 
+t.setTimeout(300_000);
+
 t.test('a lock of one mount in the eyes of the other', { skip: skipReason }, async (t) => {
   const cluster = await Cluster.start(t);
   for (const kind of ['posix', 'flock']) {

@@ -10,7 +10,7 @@ import { Cluster, skipReason, until } from './cluster.js';
 import { errnoOf } from './opened-file.js';
 import { Scene } from './scene.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const graceMs = 1600;
 
 t.test('a mount that is silent for longer than its grace', { skip: skipReason }, async (t) => {

@@ -64,7 +64,7 @@ class Sqlite {
   }
 }
 
-t.setTimeout(240_000);
+t.setTimeout(300_000);
 
 t.test('four sqlite3 over two mounts insert while the database moves', { skip: skipReason }, async (t) => {
   const cluster = await Cluster.start(t, { bricks: 2 });
