@@ -11,11 +11,11 @@ import { SocketNetwork } from '../wire/socket-network.js';
 import { logLevel, openTrace } from './log.js';
 import { removePidFile, writePidFile } from './pid-file.js';
 import { untilSignal } from './signals.js';
-import { brickPidFile, findBrick, openVolumeFolder } from './volume-folder.js';
+import { brickPidFile, findBrick, openVolumeFolder, type VolumeFolder } from './volume-folder.js';
 
 async function brick(options: { volume: string; name: string }): Promise<void> {
   const place = openVolumeFolder(options.volume);
-  const entry = findBrick(place, options.name);
+  const entry = findBrick(place, options.name, 'also joining');
   const trace = openTrace(entry.name, logLevel('info'));
   const stopped = untilSignal();
   const store = await openLevelStore(entry.folder, { trace });
@@ -30,11 +30,9 @@ async function brick(options: { volume: string; name: string }): Promise<void> {
       name: entry.name,
       address: entry.address,
       graceMs: volume.graceMs,
-      rootLayout: plainLayout(
-        rootFileId,
-        volume.bricks.map(({ name }) => name),
-      ),
-      bricks: new Map(volume.bricks.map(({ name, address }) => [name, address])),
+      rootLayout: plainLayout(rootFileId, volume.rootBricks ?? volume.bricks.map(({ name }) => name)),
+      // A brick that was added since this one started is in volume.json by the time that anybody names it.
+      bricks: { get: (name) => addressOf(place, name) ?? addressOf(openVolumeFolder(place.folder), name) },
       host: hostname(),
       pid: process.pid,
     },
@@ -46,6 +44,9 @@ async function brick(options: { volume: string; name: string }): Promise<void> {
   await server.close();
   removePidFile(pidFile);
 }
+
+const addressOf = ({ volume }: VolumeFolder, name: string): string | undefined =>
+  volume.bricks.find((brick) => brick.name === name)?.address;
 
 export function addBrickCommand(program: Command): void {
   program

@@ -119,7 +119,8 @@ export interface StoppedBrick {
 }
 
 export async function stopBricks(place: VolumeFolder): Promise<StoppedBrick[]> {
-  return Promise.all(place.volume.bricks.map(({ name }) => stopBrick(place, name)));
+  const { bricks, joiningBricks = [] } = place.volume;
+  return Promise.all([...bricks, ...joiningBricks].map(({ name }) => stopBrick(place, name)));
 }
 
 async function stopBrick(place: VolumeFolder, brick: BrickName): Promise<StoppedBrick> {

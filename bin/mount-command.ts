@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { openVolume } from '../dht/distributed-volume.js';
+import type { VolumeFile } from '../dht/volume-file.js';
 import { systemClock } from '../host/clock.js';
 import { systemRandom } from '../host/random.js';
 import { KernelDevice } from '../mount/fuse/kernel-device.js';
@@ -23,6 +24,7 @@ import { checkCanMount, checkMountpoint } from './mountpoints.js';
 import { removePidFile, writePidFile } from './pid-file.js';
 import { untilSignal } from './signals.js';
 import { reachAllBricks } from './tool-links.js';
+import { watchVolumeFile } from './volume-file-watch.js';
 import { openVolumeFolder, runFolder, type VolumeFolder } from './volume-folder.js';
 
 const daemonMsMax = 30_000;
@@ -74,7 +76,7 @@ async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Pro
     volume,
     clock: systemClock,
     trace,
-    options: { entryMs: place.volume.attrTimeoutMs, attributesMs: place.volume.attrTimeoutMs },
+    options: cacheTimes(place.volume),
   });
   mount.start();
   writePidFile(pidFile, point);
@@ -84,6 +86,12 @@ async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Pro
     process.send?.('mounted');
     process.disconnect?.();
   } else console.log(`Volume "${place.volume.name}" is mounted on ${point}. Ctrl-C unmounts it.`);
+  const unwatch = watchVolumeFile(place, trace, ({ volume: newer }) => {
+    mount.cacheFor(cacheTimes(newer));
+    volume
+      .switchTo(newer)
+      .catch((error: unknown) => trace.error('graph not changed', { error: String(error) }));
+  });
   const outcome = await Promise.race([stopped.then(() => 'asked' as const), mount.ended]);
   if (outcome === 'asked') {
     const how = await mount.unmount();
@@ -94,9 +102,15 @@ async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Pro
       );
     await mount.ended;
   } else if (!isDaemon) console.log(`${point} was unmounted.`);
+  unwatch();
   await volume.close();
   removePidFile(pidFile);
 }
+
+const cacheTimes = ({ attrTimeoutMs }: VolumeFile) => ({
+  entryMs: attrTimeoutMs,
+  attributesMs: attrTimeoutMs,
+});
 
 /** The kernel has to find a filesystem that answers; a thread of the pool asks, so the event loop is free to. */
 async function checkAnswers(mount: Mount, point: string): Promise<void> {

@@ -1,8 +1,9 @@
-/** `lockferry volume create|start|stop`. */
+/** `lockferry volume create|start|stop|add-brick|set`. */
 import { basename, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { startBricks, stopBricks } from './brick-processes.js';
 import { formatJson } from './table.js';
+import { addBrick, type Option, setOption, options as volumeOptions } from './volume-change.js';
 import { createVolumeFolder, openVolumeFolder } from './volume-folder.js';
 
 const bricksMax = 64;
@@ -48,6 +49,31 @@ async function stop(folder: string, options: { json: boolean }): Promise<void> {
   for (const { brick, state } of bricks) console.log(`${brick}: ${state}`);
 }
 
+async function add(folder: string, options: { json: boolean }): Promise<void> {
+  const added = await addBrick(folder);
+  if (options.json) return console.log(formatJson(added));
+  const { brick, state, directories } = added;
+  console.log(
+    state === 'started'
+      ? `${brick}: started, with ${directories} directories; new directories use it from now on`
+      : `${brick}: added; it starts with the volume`,
+  );
+}
+
+/** `attr-timeout-ms` as on the command line, `attrTimeoutMs` as in volume.json. */
+function optionOf(text: string): Option {
+  const name = text.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  const found = volumeOptions.find((option) => option === name);
+  if (found === undefined) throw new InvalidArgumentError(`It must be one of ${volumeOptions.join(', ')}.`);
+  return found;
+}
+
+function set(folder: string, option: Option, value: number): void {
+  const { volume } = setOption(folder, option, value);
+  console.log(`${option} is ${volume[option]} now (version ${volume.version} of volume.json).`);
+  if (option === 'graceMs') console.log('Each brick takes it when it is started next.');
+}
+
 export function addVolumeCommand(program: Command): void {
   const volume = program.command('volume').description('make, start and stop a volume');
   volume
@@ -79,4 +105,19 @@ export function addVolumeCommand(program: Command): void {
     .option('--json', 'print a list for programs', false)
     .addHelpText('after', '\nExample:\n  lockferry volume stop /srv/vol')
     .action(stop);
+  volume
+    .command('add-brick')
+    .description('add a brick; mounts notice, and nobody who holds or waits for a lock does')
+    .argument('<dir>', 'the folder of the volume')
+    .option('--json', 'print one object for programs', false)
+    .addHelpText('after', '\nExample:\n  lockferry volume add-brick /srv/vol')
+    .action(add);
+  volume
+    .command('set')
+    .description('change an option of a volume; mounts notice')
+    .argument('<dir>', 'the folder of the volume')
+    .argument('<option>', 'grace-ms, freeze-ms or attr-timeout-ms', optionOf)
+    .argument('<value>', 'milliseconds', wholeNumber(0, 86_400_000))
+    .addHelpText('after', '\nExample:\n  lockferry volume set /srv/vol attr-timeout-ms 0')
+    .action(set);
 }

@@ -66,7 +66,7 @@ function freePort(): Promise<number> {
   });
 }
 
-async function newBrick(number: number, tcp: boolean): Promise<BrickEntry> {
+export async function newBrick(number: number, tcp: boolean): Promise<BrickEntry> {
   const name = `brick-${number}` as BrickName;
   const address = tcp ? `tcp:127.0.0.1:${await freePort()}` : `unix:run/${name}.sock`;
   return { name, address, folder: `bricks/${name}` };
@@ -141,8 +141,16 @@ export function openVolumeFolder(path: string): VolumeFolder {
     throw error;
   }
   const volume = inFolder(parseVolumeFile(text, file), folder);
-  const bricks = volume.bricks.map((brick) => ({ ...brick, address: shortAddress(brick, volume.volume) }));
-  return { folder, volume: { ...volume, bricks } };
+  const short = (brick: BrickEntry): BrickEntry => ({
+    ...brick,
+    address: shortAddress(brick, volume.volume),
+  });
+  const joining = volume.joiningBricks?.map(short);
+  const bricks = volume.bricks.map(short);
+  return {
+    folder,
+    volume: { ...volume, bricks, ...(joining === undefined ? {} : { joiningBricks: joining }) },
+  };
 }
 
 /**
@@ -171,11 +179,12 @@ function shortSocketFolder(): string {
 }
 
 /** @throws Failure usage where it is no name of a brick, notFound where the volume has none of that name */
-export function findBrick(place: VolumeFolder, name: string): BrickEntry {
-  const names = place.volume.bricks.map((brick) => brick.name).join(', ');
+export function findBrick(place: VolumeFolder, name: string, among?: 'also joining'): BrickEntry {
+  const { bricks, joiningBricks = [] } = place.volume;
+  const names = bricks.map((brick) => brick.name).join(', ');
   if (!isBrickName(name))
     throw new Failure('usage', `"${name}" is not the name of a brick`, `This volume has ${names}`);
-  const brick = place.volume.bricks.find((entry) => entry.name === name);
+  const brick = [...bricks, ...(among ? joiningBricks : [])].find((entry) => entry.name === name);
   if (!brick) throw new Failure('notFound', `The volume has no brick "${name}"`, `It has ${names}`);
   return brick;
 }

@@ -37,6 +37,8 @@ export interface VolumeFile {
   readonly bricks: readonly BrickEntry[];
   /** The bricks that the names of the root directory are spread over: those that the volume was made with. Absent: all. */
   readonly rootBricks?: readonly BrickName[];
+  /** Bricks that are being filled: no client knows of them yet. */
+  readonly joiningBricks?: readonly BrickEntry[];
   /** Bricks that have left the volume. Their names are never used again. */
   readonly retiredBricks?: readonly BrickName[];
   /** Grows with every change of this file; a mount that sees a higher one builds a new graph. */
@@ -154,6 +156,9 @@ export function checkVolumeFile(value: unknown, where: string): VolumeFile {
     freezeMs: reader.whole(members.freezeMs ?? freezeMsDefault, 'freezeMs', 1, 60_000),
     attrTimeoutMs: reader.whole(members.attrTimeoutMs ?? 1000, 'attrTimeoutMs', 0, dayMs),
     bricks: checkBricks(reader, members.bricks),
+    ...(members.joiningBricks === undefined
+      ? {}
+      : { joiningBricks: checkBricks(reader, members.joiningBricks) }),
     ...checkNames(reader, members, 'rootBricks'),
     ...checkNames(reader, members, 'retiredBricks'),
     version: reader.whole(members.version ?? 1, 'version', 1, Number.MAX_SAFE_INTEGER),
@@ -178,14 +183,17 @@ const absolute = (folder: string, path: string): string => (isAbsolute(path) ? p
 
 /** The same description with every path absolute. Never to be written back. */
 export function inFolder(volume: VolumeFile, folder: string): VolumeFile {
+  const placed = (brick: BrickEntry): BrickEntry => ({
+    ...brick,
+    address: brick.address.startsWith('unix:')
+      ? `unix:${absolute(folder, brick.address.slice('unix:'.length))}`
+      : brick.address,
+    folder: absolute(folder, brick.folder),
+  });
+  const joining = volume.joiningBricks?.map(placed);
   return {
     ...volume,
-    bricks: volume.bricks.map((brick) => ({
-      ...brick,
-      address: brick.address.startsWith('unix:')
-        ? `unix:${absolute(folder, brick.address.slice('unix:'.length))}`
-        : brick.address,
-      folder: absolute(folder, brick.folder),
-    })),
+    bricks: volume.bricks.map(placed),
+    ...(joining === undefined ? {} : { joiningBricks: joining }),
   };
 }

@@ -8,6 +8,7 @@ import type { Volume } from '../dht/volume.js';
 import type { Clock } from '../host/clock.js';
 import type { Trace } from '../host/trace.js';
 import type { FuseDevice } from './fuse/device.js';
+import type { CacheTimes } from './fuse/reply.js';
 import { Session } from './fuse/session.js';
 import { InodeTable } from './inode-table.js';
 import { OpenFiles } from './open-files.js';
@@ -70,6 +71,11 @@ export class Mount {
   start(): Promise<void> {
     this.#session.start();
     return this.#session.ready;
+  }
+
+  /** From now on; what the kernel was told before, it keeps for as long as it was told. */
+  cacheFor(times: CacheTimes): void {
+    this.#context.times = times;
   }
 
   /** For status displays and tests. */

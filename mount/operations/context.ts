@@ -14,7 +14,8 @@ export interface Context {
   readonly device: FuseDevice;
   readonly clock: Clock;
   readonly trace: Trace;
-  readonly times: CacheTimes;
+  /** May change while the mount lives. */
+  times: CacheTimes;
   readonly inodes: InodeTable;
   readonly files: OpenFiles;
   readonly tickets: RestartTickets;
