@@ -21,7 +21,8 @@ export function migrationRoutes(
   const { source, target, state } = context.parts;
   const done = (work: Promise<void>): Promise<typeof nothing> => work.then(() => nothing);
   return {
-    migrate: (_session, body) => context.reading(body.file, () => done(source.start(body))),
+    // Behind whatever holds the file: one that has just arrived is seen before its locks are in the table.
+    migrate: (session, body) => context.atHome(session, body.file, () => done(source.start(body))),
     migrationStatus: (_session, { file, migration }) => ({
       report: source.report(file, migration, state.redirect(file)),
     }),
