@@ -14,7 +14,10 @@ export interface Connection {
   onData: (bytes: Uint8Array) => void;
   /** Called once, after the last onData, however the connection ended. `reason` is a line for people. */
   onClose: (reason: string) => void;
-  /** Queues bytes; those of one turn of the event loop leave in one system call. Never throws: a dead link closes. */
+  /**
+   * Queues bytes; they leave when the callback that sent them, and what it set going in the same turn, is done: all of
+   * them in one system call, and none later than that. Never throws: a dead link closes.
+   */
   send(bytes: Uint8Array): void;
   /** Bytes queued and not yet taken by the kernel. */
   readonly queuedBytes: number;

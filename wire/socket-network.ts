@@ -12,8 +12,14 @@ import type { Address, Connection, Listener, Network } from './network.js';
 
 /** sockaddr_un.sun_path has 108 bytes with its final zero (unix(7)); a longer path is cut off in silence. */
 const socketPathBytesMax = 107;
+/** One read takes at most so much. */
+const readBytes = 256 * 1024;
+/** Up to here a copy costs less than new memory to read into. */
+const copiedBytesMax = 16 * 1024;
 /** Pending bytes up to here are joined in memory; larger ones go to the kernel as they are (writev). */
 const joinBytesMax = 256 * 1024;
+
+const settled = Promise.resolve();
 
 type Place = { readonly path: string } | { readonly host: string; readonly port: number };
 
@@ -49,6 +55,29 @@ async function withShortPath<T>(path: string, use: (path: string) => Promise<T>)
   }
 }
 
+/**
+ * Where a socket reads to. Node would make new memory of 64 KiB for each read, however little comes; here what is
+ * small is copied out and the buffer is read into again, what is large is handed over whole.
+ */
+class ReadBuffer {
+  onBytes: (bytes: Uint8Array) => void = () => undefined;
+  #buffer: Buffer | undefined;
+
+  readonly options = {
+    /** Asked before the first read, and after each. */
+    buffer: (): Buffer => {
+      this.#buffer ??= Buffer.allocUnsafeSlow(readBytes);
+      return this.#buffer;
+    },
+    callback: (length: number, buffer: Uint8Array): boolean => {
+      const bytes = buffer.subarray(0, length);
+      if (length > copiedBytesMax) this.#buffer = undefined;
+      this.onBytes(length > copiedBytesMax ? bytes : Buffer.from(bytes));
+      return true;
+    },
+  };
+}
+
 class SocketConnection implements Connection {
   readonly peer: string;
   onData: (bytes: Uint8Array) => void = () => undefined;
@@ -61,13 +90,16 @@ class SocketConnection implements Connection {
     this.#write();
   };
 
-  constructor(socket: Socket, peer: string) {
+  /** @param read where the socket reads to; absent: it has memory of its own */
+  constructor(socket: Socket, peer: string, read?: ReadBuffer) {
     this.peer = peer;
     this.#socket = socket;
     socket.setNoDelay(true);
-    socket.on('data', (bytes) => {
+    const onBytes = (bytes: Uint8Array): void => {
       if (this.#reason === undefined) this.onData(bytes);
-    });
+    };
+    if (read === undefined) socket.on('data', onBytes);
+    else read.onBytes = onBytes;
     socket.on('error', (error) => {
       this.#reason ??= `connection to ${peer} failed: ${error.message}`;
     });
@@ -85,7 +117,8 @@ class SocketConnection implements Connection {
 
   send(bytes: Uint8Array): void {
     if (this.#reason !== undefined || this.#socket.destroyed) return;
-    if (this.#pending.length === 0) setImmediate(this.#flush);
+    // A microtask, not setImmediate: that would cost every request one more turn of the event loop (an epoll_wait).
+    if (this.#pending.length === 0) void settled.then(this.#flush);
     this.#pending.push(bytes);
     this.#pendingBytes += bytes.byteLength;
   }
@@ -216,11 +249,13 @@ export class SocketNetwork implements Network {
   async connect(address: Address): Promise<Connection> {
     const place = placeOf(address);
     try {
+      const read = new ReadBuffer();
+      const { options: onread } = read;
       const socket =
         'port' in place
-          ? await connected(place)
-          : await withShortPath(place.path, (path) => connected({ path }));
-      return new SocketConnection(socket, address);
+          ? await connected({ ...place, onread })
+          : await withShortPath(place.path, (path) => connected({ path, onread }));
+      return new SocketConnection(socket, address, read);
     } catch (error) {
       throw withReason(`cannot connect to ${address}`, error);
     }
