@@ -21,6 +21,8 @@ const decoded = new WeakMap<Uint8Array, Inode>();
 
 export class Inodes {
   readonly #store: Store;
+  /** What `get` answered last, and at which version of the store: a lock call asks twice, the next one again. */
+  #last: { file: FileId; inode: Inode | undefined; version: number } | undefined;
 
   constructor(store: Store) {
     this.#store = store;
@@ -28,8 +30,13 @@ export class Inodes {
 
   /** Undefined where the file is not here, or moved away. */
   get(file: FileId): Inode | undefined {
-    const inode = this.stored(file);
-    return inode && inode.type !== 'dir' && this.redirect(file) ? undefined : inode;
+    const { inodesVersion: version } = this.#store;
+    const last = this.#last;
+    if (last !== undefined && last.file === file && last.version === version) return last.inode;
+    const stored = this.stored(file);
+    const inode = stored && stored.type !== 'dir' && this.redirect(file) ? undefined : stored;
+    if (version !== undefined) this.#last = { file, inode, version };
+    return inode;
   }
 
   /** @throws Refusal ESTALE */

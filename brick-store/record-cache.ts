@@ -21,6 +21,8 @@ export class RecordCache implements Store {
     this.#store = store;
   }
 
+  inodesVersion = 0;
+
   get repairing(): Promise<void> | undefined {
     return this.#store.repairing;
   }
@@ -41,11 +43,16 @@ export class RecordCache implements Store {
   }
 
   async write(ops: readonly StoreOp[], options?: { sync?: boolean }): Promise<void> {
-    for (const { key } of ops) if (isOftenRead(key)) this.#known.delete(mapKeyOf(key));
+    for (const { key } of ops) {
+      if (!isOftenRead(key)) continue;
+      this.#known.delete(mapKeyOf(key));
+      this.inodesVersion += 1;
+    }
     try {
       await this.#store.write(ops, options);
     } catch (error) {
       this.#known.clear();
+      this.inodesVersion += 1;
       throw error;
     }
   }

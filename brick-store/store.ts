@@ -27,6 +27,8 @@ export interface Store {
    * It resolves, never rejects, however the mending ended.
    */
   readonly repairing?: Promise<void> | undefined;
+  /** Where it is kept: goes up whenever an inode or a redirect may have changed. */
+  readonly inodesVersion?: number;
   /**
    * The newest value written, durable or not. The caller must not change the bytes.
    * @throws Refusal EIO while `repairing` is set
