@@ -4,15 +4,11 @@ import type { ByteText, FileId, LkOwner } from '../wire/ids.js';
 import type { Attributes } from '../wire/messages.js';
 import { rootNodeid } from './fuse/abi.js';
 import { InodeTable } from './inode-table.js';
-import { LockUsers, type PendingRequest } from './lock-users.js';
+import { LockUsers, PendingRequest } from './lock-users.js';
 
 const p = '0000000000000001' as LkOwner;
 const ofd = '0000000000000002' as LkOwner;
-const request = (owner: LkOwner, ends = true): PendingRequest => ({
-  owner,
-  answered: Promise.resolve(),
-  ends,
-});
+const request = (owner: LkOwner, ends = true): PendingRequest => new PendingRequest(owner, ends);
 
 const lock = (users: LockUsers, owner: LkOwner, fh: number): void => {
   const pending = request(owner);

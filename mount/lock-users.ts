@@ -9,12 +9,29 @@
 import type { LkOwner } from '../wire/ids.js';
 
 /** One lock request that is not answered yet. */
-export interface PendingRequest {
+export class PendingRequest {
   readonly owner: LkOwner;
-  /** Resolves when it is answered, however. */
-  readonly answered: Promise<void>;
   /** It will be answered soon: it does not wait for another owner's lock, or no longer. */
   ends: boolean;
+  #answered: Promise<void> | undefined;
+  #settle: (() => void) | undefined;
+
+  constructor(owner: LkOwner, ends: boolean) {
+    this.owner = owner;
+    this.ends = ends;
+  }
+
+  /** Resolves when it is answered, however. Asked for only while it is not. */
+  get answered(): Promise<void> {
+    this.#answered ??= new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    return this.#answered;
+  }
+
+  settle(): void {
+    this.#settle?.();
+  }
 }
 
 interface LockUser {
@@ -40,6 +57,7 @@ export class LockUsers {
 
   answered(request: PendingRequest): void {
     this.#users?.get(request.owner)?.pending.delete(request);
+    request.settle();
   }
 
   has(owner: LkOwner): boolean {

@@ -156,12 +156,17 @@ export class KernelDevice implements FuseDevice {
 
   start(onMessage: (message: Buffer) => void, onEnd: (reason: string) => void): void {
     const buffer = Buffer.allocUnsafeSlow(messageBytesMax);
+    let message = buffer;
     this.#state = 'started';
     this.#onEnd = onEnd;
     loadAddon().watch(
       this.#handle,
       buffer,
-      (length) => onMessage(buffer.subarray(0, length)),
+      (length) => {
+        // Most messages of one kind are of one length: a new view for each would be the dearest part of reading it.
+        if (message.length !== length) message = buffer.subarray(0, length);
+        onMessage(message);
+      },
       // ENODEV: the filesystem was unmounted (fuse_dev_do_read).
       (code) =>
         this.#end(

@@ -19,7 +19,8 @@ export interface CacheTimes {
 }
 
 const at = abi.outHeader.bytes;
-const room = (bytes: number): Buffer => Buffer.alloc(at + bytes);
+/** From the pool of small buffers: Buffer.alloc would give each reply memory of its own. */
+const room = (bytes: number): Buffer => Buffer.allocUnsafe(at + bytes).fill(0);
 
 export const putU64 = (bytes: Buffer, value: number, offset: number): void => {
   bytes.writeUInt32LE(value % 2 ** 32, offset);

@@ -137,8 +137,14 @@ const u64 = (bytes: Buffer, at: number): number =>
   bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32;
 const timeNs = (bytes: Buffer, seconds: number, nanoseconds: number): bigint =>
   bytes.readBigInt64LE(seconds) * 1_000_000_000n + BigInt(bytes.readUInt32LE(nanoseconds));
-const owner = (bytes: Buffer, at: number): LkOwner =>
-  lkOwnerOf(bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4));
+/** The same few owners come again and again, and their text is dear to make. */
+let lastOwner = { low: 0, high: 0, text: lkOwnerOf(0, 0) };
+const owner = (bytes: Buffer, at: number): LkOwner => {
+  const low = bytes.readUInt32LE(at);
+  const high = bytes.readUInt32LE(at + 4);
+  if (low !== lastOwner.low || high !== lastOwner.high) lastOwner = { low, high, text: lkOwnerOf(low, high) };
+  return lastOwner.text;
+};
 
 /** The name that starts at `at` and ends before its zero byte. */
 const text = (bytes: Buffer, at: number): ByteText => {

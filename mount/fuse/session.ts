@@ -172,7 +172,7 @@ export class Session {
   }
 
   #send(unique: number, error: number, reply: Reply | undefined): void {
-    const head = reply?.head ?? Buffer.alloc(abi.outHeader.bytes);
+    const head = (reply ?? okReply()).head;
     head.writeUInt32LE(head.length + (reply?.data?.byteLength ?? 0), abi.outHeader.len);
     head.writeInt32LE(error, abi.outHeader.error);
     putU64(head, unique, abi.outHeader.unique);

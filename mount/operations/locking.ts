@@ -10,7 +10,7 @@ import { lockReply, okReply, type Reply } from '../fuse/reply.js';
 import type { LockBody, RequestOf } from '../fuse/request.js';
 import { type Call, interruptedRefusal } from '../fuse/session.js';
 import type { Inode } from '../inode-table.js';
-import type { PendingRequest } from '../lock-users.js';
+import { PendingRequest } from '../lock-users.js';
 import type { OpenFile } from '../open-files.js';
 import type { Context } from './context.js';
 import { dropCache, writeBackStores } from './refresh.js';
@@ -56,20 +56,19 @@ export const setLock = (
       : undefined;
   const before = written === undefined ? released : Promise.all([released, written]).then(() => undefined);
   const reply = before?.then(start);
-  let settle: () => void = () => undefined;
-  const pending: PendingRequest = {
-    owner: request.owner,
-    answered: new Promise((resolve) => {
-      settle = resolve;
-    }),
-    ends: !wanted.wait,
-  };
+  const pending = new PendingRequest(request.owner, !wanted.wait);
   file.lockOwners.add(request.owner);
   inode.locks.began(request.owner, request.fh, pending);
-  return (reply ?? start()).finally(() => {
-    inode.locks.answered(pending);
-    settle();
-  });
+  return (reply ?? start()).then(
+    (answer) => {
+      inode.locks.answered(pending);
+      return answer;
+    },
+    (error: unknown) => {
+      inode.locks.answered(pending);
+      throw error;
+    },
+  );
 };
 
 /**

@@ -28,7 +28,7 @@
 #include <uv.h>
 
 /* Messages taken in one turn of the event loop, so that answers from the bricks get their turn too. */
-enum { MESSAGES_PER_TURN = 64, PATH_BYTES = 4096, OPTION_BYTES = 1024 };
+enum { MESSAGES_PER_TURN = 64, TURNS_A_LOOK = 8, PATH_BYTES = 4096, OPTION_BYTES = 1024 };
 
 extern char **environ;
 
@@ -50,6 +50,9 @@ typedef struct {
   int users;
   bool watching;
   bool released;
+  /* The last turn that looked for more than one message found more. */
+  bool crowded;
+  unsigned turns;
   uv_poll_t poll;
   napi_async_context context;
   napi_ref buffer_ref;
@@ -100,7 +103,10 @@ static void stop_watching(device *d) {
   uv_close((uv_handle_t *)&d->poll, on_poll_closed);
 }
 
-/* Calls JavaScript with one number; what it throws becomes an uncaught exception. */
+/*
+ * Calls JavaScript with one number; what it throws becomes an uncaught exception. Only within the scope that
+ * on_readable opens: promises go on when that closes, once for all messages of a turn.
+ */
 static void call(device *d, napi_ref function_ref, int value) {
   napi_env env = d->env;
   napi_handle_scope scope;
@@ -108,8 +114,8 @@ static void call(device *d, napi_ref function_ref, int value) {
   napi_open_handle_scope(env, &scope);
   argument = number(env, value);
   napi_get_reference_value(env, function_ref, &function);
-  napi_get_global(env, &receiver); /* napi_make_callback takes no undefined */
-  napi_status status = napi_make_callback(env, d->context, receiver, function, 1, &argument, &result);
+  napi_get_undefined(env, &receiver);
+  napi_status status = napi_call_function(env, receiver, function, 1, &argument, &result);
   if (status == napi_pending_exception) {
     napi_value error;
     napi_get_and_clear_last_exception(env, &error);
@@ -126,14 +132,15 @@ static void end(device *d, int error) {
   call(d, d->on_end, error);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events) {
-  device *d = poll->data;
-  (void)status; /* libuv turns POLLERR of a dead connection into a status; read(2) says what it is */
-  (void)events;
-  for (int taken = 0; taken < MESSAGES_PER_TURN && d->watching;) {
+static void read_messages(device *d) {
+  /* One process at a time is the common case: its request costs no second read(2) that only says EAGAIN. The poll is
+   * level-triggered, so what is not read now comes in the next turn. */
+  int most = d->crowded || d->turns++ % TURNS_A_LOOK == 0 ? MESSAGES_PER_TURN : 1;
+  d->crowded = false;
+  for (int taken = 0; taken < most && d->watching;) {
     ssize_t got = read(d->fd, d->buffer, d->buffer_bytes);
     if (got > 0) {
-      taken++;
+      d->crowded = ++taken > 1;
       call(d, d->on_message, (int)got);
     } else if (got == 0) {
       end(d, 0);
@@ -143,6 +150,24 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
       end(d, errno);
     }
   }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  device *d = poll->data;
+  napi_handle_scope handles;
+  napi_callback_scope scope;
+  napi_value resource;
+  (void)status; /* libuv turns POLLERR of a dead connection into a status; read(2) says what it is */
+  (void)events;
+  napi_open_handle_scope(d->env, &handles);
+  napi_create_object(d->env, &resource);
+  if (napi_open_callback_scope(d->env, resource, d->context, &scope) == napi_ok) {
+    read_messages(d);
+    napi_close_callback_scope(d->env, scope);
+  } else { /* the process is on its way out: no JavaScript runs any more */
+    stop_watching(d);
+  }
+  napi_close_handle_scope(d->env, handles);
 }
 
 static device *device_of(napi_env env, napi_value value) {
