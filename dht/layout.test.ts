@@ -1,7 +1,7 @@
 /** Layouts cover every hash once; what is wrong with a stored one is counted. */
 import t from 'tap';
 import { type BrickName, type FileId, rootFileId } from '../wire/ids.js';
-import { brickOf, layoutFaults, plainLayout, sameLayout } from './layout.js';
+import { brickOf, layoutFaults, plainLayout, sameLayout, withoutBricks } from './layout.js';
 
 const bricks = ['brick-1', 'brick-2', 'brick-3'] as BrickName[];
 const ids = Array.from({ length: 64 }, (_, at) => at.toString(16).padStart(32, '0') as FileId);
@@ -40,4 +40,17 @@ t.test('layouts are compared range by range', async (t) => {
   t.ok(sameLayout(layout, plainLayout(rootFileId, bricks)));
   t.notOk(sameLayout(layout, layout.slice(1)));
   t.notOk(sameLayout(layout, plainLayout(rootFileId, [...bricks].reverse())));
+});
+
+t.test('the part of a brick that left falls to the others, and nothing else changes', async (t) => {
+  const layout = plainLayout(rootFileId, bricks);
+  const [gone, ...left] = bricks;
+  const mended = withoutBricks(layout, new Set([gone!]), plainLayout(rootFileId, left));
+  t.same(layoutFaults(mended), { holes: 0, overlaps: 0 });
+  for (const { brick, start, stop } of layout) {
+    const now = brickOf(mended, start + ((stop - start) >> 1));
+    if (brick === gone) t.ok(left.includes(now!));
+    else t.equal(now, brick);
+  }
+  t.equal(withoutBricks(layout, new Set(['brick-9' as BrickName]), layout), layout);
 });

@@ -65,3 +65,11 @@ t.test('an error names the file, the field and what is expected', async (t) => {
   t.throws(() => parseVolumeFile('{', '/v/volume.json'), /\/v\/volume\.json is not JSON/);
   t.throws(() => parseVolumeFile('[]', '/v/volume.json'), /must be an object/);
 });
+
+t.test('bricks that join lie in the folder like the others; bricks that left are names', async (t) => {
+  const joiningBricks = [{ name: 'brick-9', address: 'unix:run/brick-9.sock', folder: 'bricks/brick-9' }];
+  const read = parse({ joiningBricks, rootBricks: ['brick-1'], retiredBricks: ['brick-8'] });
+  t.match(read, { joiningBricks, rootBricks: ['brick-1'], retiredBricks: ['brick-8'] });
+  t.match(inFolder(read, '/vol'), { joiningBricks: [{ address: 'unix:/vol/run/brick-9.sock' }] });
+  t.throws(() => parse({ retiredBricks: ['NO'] }), /retiredBricks.*brick names/);
+});

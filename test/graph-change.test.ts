@@ -10,6 +10,7 @@ import { type BrickName, type ByteText, type FileId, rootFileId } from '../wire/
 import { lockOf, owner, plainFile } from './fake-volume.js';
 import { make, nameOn, names, RealVolume } from './real-volume.js';
 
+t.setTimeout(120_000);
 const directory = { ...plainFile, type: 'dir', mode: 0o755 } as const;
 const brick4 = 'brick-4' as BrickName;
 const refusedWith = (code: string) => ({ name: 'Refusal', code });
@@ -304,3 +305,31 @@ t.test('files come and go while graphs change: handles are counted right', async
   await until('every unnamed file is deleted', async () => (await files()) === 1);
   t.equal(await files(), 1);
 });
+
+t.test(
+  'a token that was read before a move is good where the file went, and leaves nothing behind',
+  async (t) => {
+    const real = await RealVolume.start(t);
+    const mover = await real.mount({ role: 'tool' });
+    const file = await make(mover, nameOn(names[0]!, rootFileId, 1));
+    const [old, next, thief] = [await real.links(t), await real.links(t), await real.links(t)];
+    const [source, target] = [names[0]!, names[1]!];
+    await old.get(source)!.call('open', { file, truncate: false });
+    await old.get(source)!.call('lock', { ...lockOf(file), ticket: undefined });
+    const { token, ...counts } = await old.get(source)!.call('readLockinfo', { file });
+    t.same(counts, { count: 1, opens: 1 });
+    await real.move(mover, file, target);
+    const write = (of: typeof old, brick: BrickName) => of.get(brick)!.call('writeLockinfo', { file, token });
+    await t.rejects(write(next, source), { code: 'EREMOTE', moved: { target } });
+    const guessed = { file, token: 'f'.repeat(32) as typeof token };
+    await t.rejects(thief.get(target)!.call('writeLockinfo', guessed), refusedWith('EPERM'));
+    t.same(await write(next, target), { count: 1, opens: 1 });
+    await t.rejects(write(thief, target), refusedWith('EPERM'), 'replayed');
+    await t.rejects(write(thief, source), { code: 'EREMOTE' });
+    t.equal((await real.locks(file)).length, 1);
+    // Neither client tells the restarted brick of the lock: what the move had brought for the old one must be gone.
+    await real.restart(target);
+    await until('the brick is open', async () => (await real.locks(file)).length === 0);
+    t.pass();
+  },
+);

@@ -11,6 +11,8 @@ import { Cluster, skipReason, until } from './cluster.js';
 import { lockferry } from './command.js';
 import type { OpenedFile, Wait } from './opened-file.js';
 
+t.setTimeout(240_000);
+
 const clientsOf = async (cluster: Cluster): Promise<Set<string>> => {
   const mounts = (await cluster.status()).flatMap(({ clients }) =>
     clients.filter(({ role }) => role === 'mount'),

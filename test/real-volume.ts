@@ -41,7 +41,7 @@ export class RealVolume {
   readonly #network = new PipeNetwork();
   readonly #bricks = new Map<BrickName, RunningBrick>();
   readonly #volumes: DistributedVolume[] = [];
-  #links: Map<BrickName, BrickLink> = new Map();
+  #tools: Map<BrickName, BrickLink> = new Map();
   /** As a mount that starts now reads it. */
   volumeFile: VolumeFile = volumeFile;
 
@@ -49,7 +49,7 @@ export class RealVolume {
     const real = new RealVolume();
     t.teardown(() => real.#close());
     for (const name of names) await real.startBrick(name);
-    real.#links = await connectBricks({ ...real.#options, role: 'tool' });
+    real.#tools = await connectBricks({ ...real.#options, role: 'tool' });
     return real;
   }
 
@@ -96,7 +96,7 @@ export class RealVolume {
   async restart(name: BrickName): Promise<void> {
     await this.#bricks.get(name)!.close();
     await this.startBrick(name);
-    await this.#links
+    await this.#tools
       .get(name)!
       .call('ping', {})
       .catch(() => undefined);
@@ -113,8 +113,8 @@ export class RealVolume {
     const bricks = [...before.bricks, { name, address: `unix:/${name}`, folder: `/${name}` }];
     const changed = this.change({ bricks });
     await this.startBrick(name);
-    for (const link of this.#links.values()) await link.close();
-    this.#links = await connectBricks({ ...this.#options, role: 'tool' });
+    for (const link of this.#tools.values()) await link.close();
+    this.#tools = await connectBricks({ ...this.#options, role: 'tool' });
     return changed;
   }
 
@@ -124,13 +124,22 @@ export class RealVolume {
 
   /** Clients that have a session at the brick. */
   async clients(name: BrickName): Promise<string[]> {
-    const { clients } = await this.#links.get(name)!.call('status', {});
+    const { clients } = await this.#tools.get(name)!.call('status', {});
     return clients.filter(({ role }) => role === 'mount').map(({ client }) => client);
+  }
+
+  /** The bare sessions of one more mount. */
+  async links(t: Test): Promise<Map<BrickName, BrickLink>> {
+    const links = await connectBricks(this.#options);
+    t.teardown(() => {
+      for (const link of links.values()) link.abandon();
+    });
+    return links;
   }
 
   async locks(file: FileId): Promise<LockRow[]> {
     const rows: LockRow[] = [];
-    for (const link of this.#links.values()) {
+    for (const link of this.#tools.values()) {
       rows.push(...(await link.call('listLocks', { file, skip: 0, limit: 1000 })).locks);
     }
     return rows;
@@ -144,7 +153,7 @@ export class RealVolume {
 
   async move(volume: DistributedVolume, file: FileId, target: BrickName): Promise<void> {
     const report = await migrateFile({
-      links: this.#links,
+      links: this.#tools,
       volume,
       file,
       target,
@@ -157,7 +166,7 @@ export class RealVolume {
 
   async waiters(file: FileId): Promise<number[]> {
     const tickets: number[] = [];
-    for (const link of this.#links.values()) {
+    for (const link of this.#tools.values()) {
       const { locks } = await link.call('listLocks', { file, skip: 0, limit: 100 });
       for (const lock of locks) if (lock.state === 'waiting') tickets.push(lock.ticket!);
     }
@@ -175,7 +184,7 @@ export class RealVolume {
 
   async #close(): Promise<void> {
     await Promise.all(this.#volumes.map((volume) => volume.close()));
-    for (const link of this.#links.values()) await link.close();
+    for (const link of this.#tools.values()) await link.close();
     for (const brick of this.#bricks.values()) await brick.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
