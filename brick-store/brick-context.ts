@@ -6,6 +6,7 @@ import type { Trace } from '../host/trace.js';
 import { Refusal } from '../wire/errors.js';
 import type { BrickName, FileId } from '../wire/ids.js';
 import { type Answer, messages, type Op } from '../wire/messages.js';
+import type { Arrivals } from './arrivals.js';
 import type { BrickState } from './brick-state.js';
 import type { FileQueue } from './file-queue.js';
 import type { LockHandles } from './lock-handles.js';
@@ -29,6 +30,7 @@ export interface BrickParts {
   readonly sessions: Sessions;
   readonly source: MigrationSource;
   readonly target: MigrationTarget;
+  readonly arrivals: Arrivals;
 }
 
 export class BrickContext {
@@ -41,7 +43,7 @@ export class BrickContext {
   /** An inode without names lives while somebody has it open. */
   deleteIfUnused(file: FileId): void {
     const work = this.parts.queue.run(file, () => {
-      if (!this.parts.state.isUnused(file) || this.parts.target.isAwaited(file)) return undefined;
+      if (!this.parts.state.isUnused(file) || this.parts.arrivals.isAwaited(file)) return undefined;
       return this.exclusive(file, this.parts.state.inodes.planDelete(file));
     });
     Promise.resolve(work).catch((error: unknown) => {
@@ -56,8 +58,8 @@ export class BrickContext {
   atHome<T>(session: Session, file: FileId, task: () => T | Promise<T>): T | Promise<T> {
     const { repairing } = this.parts.store;
     if (repairing !== undefined) return repairing.then(() => this.atHome(session, file, task));
-    if (this.parts.target.needsConfirm(session.client, file)) {
-      return this.parts.target.confirm(session.client, file).then(() => this.atHome(session, file, task));
+    if (this.parts.arrivals.needsConfirm(session.client, file)) {
+      return this.parts.arrivals.confirm(session.client, file).then(() => this.atHome(session, file, task));
     }
     return this.parts.queue.run(file, () => {
       if (session.ended) throw new Refusal('EFENCED', `the session of ${session.title} has ended`);

@@ -8,9 +8,10 @@ import type { Clock } from '../host/clock.js';
 import type { Random } from '../host/random.js';
 import type { Trace } from '../host/trace.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
-import type { BrickName } from '../wire/ids.js';
+import type { BrickName, FileId } from '../wire/ids.js';
 import { messages, type Op, type Request } from '../wire/messages.js';
 import type { IncomingRequest } from '../wire/responder.js';
+import { Arrivals } from './arrivals.js';
 import { BrickContext } from './brick-context.js';
 import { BrickState } from './brick-state.js';
 import { FileQueue } from './file-queue.js';
@@ -95,6 +96,13 @@ export class Brick {
     });
     const { sessions } = this;
     this.#moving = new MovingFiles({ store, state, sessions, records, handles });
+    const deleteIfUnused = (file: FileId): void => this.#context.deleteIfUnused(file);
+    const arrivals = new Arrivals({
+      store,
+      trace,
+      dropOps: (file, client, parts) => this.#moving.dropHandoverOps(file, client, parts),
+      deleteIfUnused,
+    });
     const source = new MigrationSource({
       brick: name,
       clock,
@@ -104,8 +112,7 @@ export class Brick {
       locks,
       files: this.#moving,
       peer,
-      departureOps: (file) => this.#context.parts.target.departureOps(file),
-      departed: (file) => this.#context.parts.target.departed(file),
+      arrivals,
     });
     const target = new MigrationTarget({
       clock,
@@ -116,7 +123,8 @@ export class Brick {
       stages: this.#moving,
       peer,
       tidied: (file) => source.tidied(file),
-      deleteIfUnused: (file) => this.#context.deleteIfUnused(file),
+      arrivals,
+      deleteIfUnused,
     });
     this.#context = new BrickContext({
       name,
@@ -130,6 +138,7 @@ export class Brick {
       sessions,
       source,
       target,
+      arrivals,
     });
     this.#handlers = this.#makeHandlers();
   }
@@ -225,7 +234,7 @@ export class Brick {
 
   /** Locks, waits and opens of a session go; on a frozen file after the freeze, where the locks then are. */
   #ended(session: Session): void {
-    const { handles, locks, queue, state, target, records } = this.#context.parts;
+    const { arrivals, handles, locks, queue, state, records } = this.#context.parts;
     const files = new Set([...locks.filesOf(session.client), ...session.opens.keys()]);
     for (const file of files) {
       const cleanUp = (): void => {
@@ -238,7 +247,7 @@ export class Brick {
       });
     }
     handles.forgetClient(session.client);
-    target.forgetClient(session.client);
+    arrivals.forgetClient(session.client);
     records.forgetAnswers(session.client).catch((error: unknown) => {
       this.#o.trace.warn('answers not forgotten', { client: session.client, error: String(error) });
     });

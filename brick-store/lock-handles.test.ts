@@ -96,6 +96,8 @@ class Desk {
       },
       target: {
         isStaged: () => false,
+      },
+      arrivals: {
         needsConfirm: (client: ClientId) => this.unconfirmed.has(client),
         confirm: async (client: ClientId) => {
           this.unconfirmed.delete(client);

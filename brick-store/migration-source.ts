@@ -14,6 +14,7 @@ import type { BrickName, ClientId, Epoch, FileId, MigrationId } from '../wire/id
 import type { Moved } from '../wire/lock-types.js';
 import type { Answer, MigrationReport, Op, Request } from '../wire/messages.js';
 import { assertSourceStep, type SourcePhase } from '../wire/migration-steps.js';
+import type { Arrivals } from './arrivals.js';
 import { ContentCopy } from './content-copy.js';
 import type { FileQueue } from './file-queue.js';
 import type { LockService } from './lock-service.js';
@@ -67,9 +68,8 @@ export interface MigrationSourceOptions {
   readonly files: FileToMove;
   /** @throws Refusal EINVAL for a brick that is not in the volume */
   readonly peer: (brick: BrickName) => Peer;
-  /** Writes that end what an earlier move brought here, in the batch of the commit; `departed` follows it. */
-  readonly departureOps: (file: FileId) => readonly StoreOp[];
-  readonly departed: (file: FileId) => void;
+  /** What an earlier move brought here ends with the commit of this one. */
+  readonly arrivals: Arrivals;
 }
 
 export class MigrationSource {
@@ -280,7 +280,7 @@ export class MigrationSource {
   async #commit(migration: Migration, moved: Moved): Promise<void> {
     const { file } = migration;
     migration.committing = true;
-    const ops = [...this.#o.files.commitOps(file, moved), ...this.#o.departureOps(file)];
+    const ops = [...this.#o.files.commitOps(file, moved), ...this.#o.arrivals.departureOps(file)];
     const written = this.#o.store.write(ops, { sync: true });
     this.#committing.set(
       file,
@@ -295,7 +295,7 @@ export class MigrationSource {
       this.#committing.delete(file);
     }
     this.#step(migration, 'committed');
-    this.#o.departed(file);
+    this.#o.arrivals.departed(file);
     migration.timer?.stop();
     migration.parked = this.#o.queue.waitingCount(file);
     const lockers = this.#o.locks.moveAway(file, moved);

@@ -15,6 +15,7 @@ import type { BrickName, ClientId, FileId, MigrationId } from '../wire/ids.js';
 import type { WaitingLock } from '../wire/lock-types.js';
 import type { Request } from '../wire/messages.js';
 import { assertTargetStep, type TargetPhase } from '../wire/migration-steps.js';
+import type { Arrivals } from './arrivals.js';
 import type { FileQueue } from './file-queue.js';
 import { applyPart, type HandoverPart, wholeHandovers } from './handover-parts.js';
 import type { LockService } from './lock-service.js';
@@ -81,6 +82,7 @@ export interface MigrationTargetOptions {
   readonly queue: FileQueue;
   readonly locks: LockService;
   readonly stages: StageStore;
+  readonly arrivals: Arrivals;
   readonly peer: (brick: BrickName) => Peer;
   /** Resolves when no data of an earlier stay of the file here is still being removed. */
   readonly tidied: (file: FileId) => Promise<void>;
@@ -91,10 +93,6 @@ export class MigrationTarget {
   readonly #o: MigrationTargetOptions;
   readonly #stages = new Map<FileId, Stage>();
   readonly #dropping = new Map<FileId, Promise<void>>();
-  /** Clients whose moved locks are still on disk, by file, with the number of parts. */
-  readonly #unconfirmed = new Map<FileId, Map<ClientId, number>>();
-  /** Confirmations on their way to the disk: what a client sends meanwhile waits behind the same one, in order. */
-  readonly #confirming = new Map<string, Promise<void>>();
   #closed = false;
 
   constructor(options: MigrationTargetOptions) {
@@ -129,14 +127,11 @@ export class MigrationTarget {
         for (const lock of held) stage.table.addHeld(lock);
         stage.waiting.push(...waiting);
       } else {
-        this.#noteUnconfirmed(file, client, parts);
+        this.#o.arrivals.note(file, client, parts);
         if (isKnown(client) && this.#o.stages.isHere(file)) this.#o.locks.add(file, held, waiting);
       }
     }
-    for (const [file, clients] of [...this.#unconfirmed]) {
-      for (const client of [...clients.keys()])
-        if (!isKnown(client) || !this.#o.stages.isHere(file)) this.#forget(file, client, clients, false);
-    }
+    this.#o.arrivals.keepOnly((client, file) => isKnown(client) && this.#o.stages.isHere(file));
   }
 
   async prepare(body: Request<'stagePrepare'>): Promise<void> {
@@ -245,82 +240,9 @@ export class MigrationTarget {
     return this.#stages.has(file);
   }
 
-  /** True while a client that a move brought has not spoken of the file here: it may have it open. */
-  isAwaited(file: FileId): boolean {
-    return this.#unconfirmed.has(file);
-  }
-
-  /** True where the client's moved locks still lie on disk: `confirm` must come before its first request. */
-  needsConfirm(client: ClientId, file: FileId): boolean {
-    return this.#unconfirmed.size > 0 && (this.#unconfirmed.get(file)?.has(client) ?? false);
-  }
-
-  /**
-   * The client speaks of the file here, so from now on it reclaims for itself. Durable when it resolves, also over a
-   * loss of power: what moved would otherwise come back in place of what the client did since.
-   */
-  confirm(client: ClientId, file: FileId): Promise<void> {
-    const key = `${client} ${file}`;
-    let confirming = this.#confirming.get(key);
-    if (confirming === undefined) {
-      confirming = this.#confirm(client, file).finally(() => this.#confirming.delete(key));
-      this.#confirming.set(key, confirming);
-    }
-    return confirming;
-  }
-
-  async #confirm(client: ClientId, file: FileId): Promise<void> {
-    const clients = this.#unconfirmed.get(file);
-    const parts = clients?.get(client);
-    if (clients === undefined || parts === undefined) return;
-    await this.#o.store.write(this.#o.stages.dropHandoverOps(file, client, parts), { sync: true });
-    this.#confirmed(file, client, clients);
-  }
-
-  /** The client's session ended: nothing of it needs to be kept. */
-  forgetClient(client: ClientId): void {
-    for (const [file, clients] of this.#unconfirmed) {
-      if (clients.has(client)) this.#forget(file, client, clients);
-    }
-  }
-
-  /** The file goes on to another brick: belongs in the batch of the commit, or a later stay would find old locks. */
-  departureOps(file: FileId): StoreOp[] {
-    const clients = this.#unconfirmed.get(file) ?? new Map<ClientId, number>();
-    return [...clients].flatMap(([client, parts]) => this.#o.stages.dropHandoverOps(file, client, parts));
-  }
-
-  departed(file: FileId): void {
-    this.#unconfirmed.delete(file);
-  }
-
   close(): void {
     this.#closed = true;
     for (const stage of this.#stages.values()) stage.timer?.stop();
-  }
-
-  /** @param mayDelete not while a restarted brick does not know yet who has the file open */
-  #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete = true): void {
-    const ops = this.#o.stages.dropHandoverOps(file, client, clients.get(client) ?? 0);
-    this.#confirmed(file, client, clients, mayDelete);
-    this.#o.store.write(ops, { sync: true }).catch((error: unknown) => {
-      this.#o.trace.warn('hand-over record not removed', { file, client, error: textOf(error) });
-    });
-  }
-
-  #confirmed(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete = true): void {
-    if (!clients.delete(client) || clients.size > 0) return;
-    this.#unconfirmed.delete(file);
-    if (mayDelete) this.#o.deleteIfUnused(file);
-  }
-
-  #noteUnconfirmed(file: FileId, client: ClientId, parts: number): void {
-    let clients = this.#unconfirmed.get(file);
-    if (clients === undefined) {
-      clients = new Map();
-      this.#unconfirmed.set(file, clients);
-    }
-    clients.set(client, Math.max(parts, clients.get(client) ?? 0));
   }
 
   #open(stage: Stage): Promise<void> {
@@ -346,13 +268,13 @@ export class MigrationTarget {
       this.#step(stage, 'open');
       stage.timer?.stop();
       this.#stages.delete(file);
-      for (const [client, parts] of stage.parts) this.#noteUnconfirmed(file, client, parts);
+      for (const [client, parts] of stage.parts) this.#o.arrivals.note(file, client, parts);
       for (const client of fenced) stage.table.dropClient(client);
       const waiting = stage.waiting.filter((lock) => !fenced.has(lock.client));
       this.#o.locks.adopt(file, stage.table, stage.parts.keys(), waiting, ready.nextTicket);
       const isKnown = ({ client }: { client: ClientId }): boolean => !fenced.has(client);
       this.#o.stages.lockinfosArrived(file, ready.lockinfos.filter(isKnown));
-      for (const client of fenced) this.forgetClient(client);
+      for (const client of fenced) this.#o.arrivals.forgetClient(client);
     } finally {
       release();
     }

@@ -8,7 +8,7 @@ import type { Handlers } from '../handlers.js';
 import type { Session } from '../sessions.js';
 
 export function lockHandleRoutes(context: BrickContext): Pick<Handlers, 'readLockinfo' | 'writeLockinfo'> {
-  const { handles, locks, sessions, state, target } = context.parts;
+  const { handles, locks, sessions, state, arrivals } = context.parts;
   const write = (
     session: Session,
     body: Request<'writeLockinfo'>,
@@ -16,9 +16,9 @@ export function lockHandleRoutes(context: BrickContext): Pick<Handlers, 'readLoc
     context.atHome(session, body.file, () => {
       const { file, token } = body;
       const from = handles.ownerOf(file, token);
-      if (target.needsConfirm(from, file)) {
+      if (arrivals.needsConfirm(from, file)) {
         // The records of a move name the old client: they must not come back after a restart.
-        return target.confirm(from, file).then(() => write(session, body));
+        return arrivals.confirm(from, file).then(() => write(session, body));
       }
       handles.forget(file, from);
       const old = sessions.get(from);

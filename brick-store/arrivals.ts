@@ -1,0 +1,111 @@
+/**
+ * Clients that a move brought and that have not spoken of the file to this brick yet. What they held is kept on disk
+ * until they do (records/, kind handover), so that a restart in between loses none of it; from then on they reclaim
+ * for themselves. Decides only when such a record may go.
+ *
+ * Filled by migration-target.ts; asked by brick-context.ts before a client's first request about a file.
+ */
+import type { Trace } from '../host/trace.js';
+import type { ClientId, FileId } from '../wire/ids.js';
+import type { Store, StoreOp } from './store.js';
+
+export interface ArrivalsOptions {
+  readonly store: Store;
+  readonly trace: Trace;
+  readonly dropOps: (file: FileId, client: ClientId, parts: number) => readonly StoreOp[];
+  /** Nobody is awaited for the file any more: it may be one that only they had open. */
+  readonly deleteIfUnused: (file: FileId) => void;
+}
+
+export class Arrivals {
+  readonly #o: ArrivalsOptions;
+  /** Number of parts on disk, by file and client. */
+  readonly #awaited = new Map<FileId, Map<ClientId, number>>();
+  /** Confirmations on their way to the disk: what a client sends meanwhile waits behind the same one, in order. */
+  readonly #confirming = new Map<string, Promise<void>>();
+
+  constructor(options: ArrivalsOptions) {
+    this.#o = options;
+  }
+
+  note(file: FileId, client: ClientId, parts: number): void {
+    let clients = this.#awaited.get(file);
+    if (clients === undefined) {
+      clients = new Map();
+      this.#awaited.set(file, clients);
+    }
+    clients.set(client, Math.max(parts, clients.get(client) ?? 0));
+  }
+
+  /** True while a client has not spoken of the file here: it may have it open. */
+  isAwaited(file: FileId): boolean {
+    return this.#awaited.has(file);
+  }
+
+  /** True where the client's moved locks still lie on disk: `confirm` must come before its first request. */
+  needsConfirm(client: ClientId, file: FileId): boolean {
+    return this.#awaited.size > 0 && (this.#awaited.get(file)?.has(client) ?? false);
+  }
+
+  /**
+   * The client speaks of the file here, so from now on it reclaims for itself. Durable when it resolves, also over a
+   * loss of power: what moved would otherwise come back in place of what the client did since.
+   */
+  confirm(client: ClientId, file: FileId): Promise<void> {
+    const key = `${client} ${file}`;
+    let confirming = this.#confirming.get(key);
+    if (confirming === undefined) {
+      confirming = this.#confirm(client, file).finally(() => this.#confirming.delete(key));
+      this.#confirming.set(key, confirming);
+    }
+    return confirming;
+  }
+
+  /** The client's session ended: nothing of it needs to be kept. */
+  forgetClient(client: ClientId): void {
+    for (const [file, clients] of this.#awaited) {
+      if (clients.has(client)) this.#forget(file, client, clients, true);
+    }
+  }
+
+  /** After a restart: only clients and files that are still known are awaited. Nothing is deleted yet. */
+  keepOnly(isWanted: (client: ClientId, file: FileId) => boolean): void {
+    for (const [file, clients] of [...this.#awaited]) {
+      for (const client of [...clients.keys()])
+        if (!isWanted(client, file)) this.#forget(file, client, clients, false);
+    }
+  }
+
+  /** The file goes on to another brick: belongs in the batch of the commit, or a later stay would find old locks. */
+  departureOps(file: FileId): StoreOp[] {
+    const clients = this.#awaited.get(file) ?? new Map<ClientId, number>();
+    return [...clients].flatMap(([client, parts]) => this.#o.dropOps(file, client, parts));
+  }
+
+  departed(file: FileId): void {
+    this.#awaited.delete(file);
+  }
+
+  async #confirm(client: ClientId, file: FileId): Promise<void> {
+    const clients = this.#awaited.get(file);
+    const parts = clients?.get(client);
+    if (clients === undefined || parts === undefined) return;
+    await this.#o.store.write(this.#o.dropOps(file, client, parts), { sync: true });
+    this.#came(file, client, clients, true);
+  }
+
+  /** @param mayDelete not while a restarted brick does not know yet who has the file open */
+  #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete: boolean): void {
+    const ops = this.#o.dropOps(file, client, clients.get(client) ?? 0);
+    this.#came(file, client, clients, mayDelete);
+    this.#o.store.write(ops, { sync: true }).catch((error: unknown) => {
+      this.#o.trace.warn('hand-over record not removed', { file, client, error: String(error) });
+    });
+  }
+
+  #came(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete: boolean): void {
+    if (!clients.delete(client) || clients.size > 0) return;
+    this.#awaited.delete(file);
+    if (mayDelete) this.#o.deleteIfUnused(file);
+  }
+}
