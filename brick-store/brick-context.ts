@@ -58,10 +58,11 @@ export class BrickContext {
   atHome<T>(session: Session, file: FileId, task: () => T | Promise<T>): T | Promise<T> {
     const { repairing } = this.parts.store;
     if (repairing !== undefined) return repairing.then(() => this.atHome(session, file, task));
-    if (this.parts.arrivals.needsConfirm(session.client, file)) {
-      return this.parts.arrivals.confirm(session.client, file).then(() => this.atHome(session, file, task));
-    }
     return this.parts.queue.run(file, () => {
+      // Looked at here, not on arrival: the file may have come while this waited.
+      if (this.parts.arrivals.needsConfirm(session.client, file)) {
+        return this.parts.arrivals.confirm(session.client, file).then(() => this.atHome(session, file, task));
+      }
       if (session.ended) throw new Refusal('EFENCED', `the session of ${session.title} has ended`);
       if (this.parts.state.isHere(file)) return task();
       return this.#elsewhere(file, () => this.atHome(session, file, task));
