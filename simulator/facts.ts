@@ -5,6 +5,7 @@
 import type { StoreOp } from '../brick-store/store.js';
 import type { BrickName, ClientId, LkOwner, MigrationId } from '../wire/ids.js';
 import type { LockKind, LockType } from '../wire/lock-types.js';
+import type { Request } from '../wire/messages.js';
 import type { SourcePhase, TargetPhase } from '../wire/migration-steps.js';
 import type { Said } from './journal.js';
 
@@ -59,6 +60,10 @@ export interface FactListener {
   writeEnded?(write: WriteFact, error: number): void;
   syncBegun?(ino: bigint): void;
   syncEnded?(ino: bigint, error: number): void;
+  /** On the wire: a brick tells a waiter its place; a mount ends a wait; a brick answers one (not with a redirect). */
+  waitQueued?(mount: string, brick: BrickName, wait: Request<'lock'>, ticket: number): void;
+  waitCancelled?(mount: string, wait: Request<'lock'>): void;
+  waitAnswered?(mount: string, wait: Request<'lock'>, outcome: string): void;
   mountBegun?(mount: string, client: ClientId): void;
   mountGone?(mount: string, client: ClientId): void;
   /** A brick ended the session of a client: what it held there is gone. */

@@ -71,6 +71,7 @@ export class FaultInjector implements FactListener {
   readonly #rates: FaultRates;
   readonly #operators: Operators;
   #isCalm = false;
+  #restarts = 0;
   /** `source crashed at copy` and the like, with how often. */
   readonly counts = new Map<string, number>();
 
@@ -88,7 +89,7 @@ export class FaultInjector implements FactListener {
 
   start(): void {
     const { weather } = this.#cluster.network;
-    const { rates } = { rates: this.#rates };
+    const rates = this.#rates;
     if (rates.isSlowNetwork) {
       this.#cluster.network.weather = { ...weather, delayMsMax: 3, slowChance: 0.05, slowMs: 300 };
     }
@@ -107,7 +108,7 @@ export class FaultInjector implements FactListener {
     this.#every(rates.diskFull, () => this.#fillDisk(this.#anyBrick()));
   }
 
-  step({ side, to, party, migration: _migration }: StepFact & { other?: BrickName }): void {
+  step({ side, to, party }: StepFact): void {
     if (this.#isCalm || !this.#random.chance(this.#rates.atStep)) return;
     const other = this.#anyBrick();
     const where = `${side} ${to}`;
@@ -160,7 +161,7 @@ export class FaultInjector implements FactListener {
     this.#count('mount crashed');
     this.#cluster.crashMount(name);
     this.#later(async () => {
-      await this.#cluster.startMount(`${name.split('.')[0]}.${this.#random.below(1000)}`);
+      await this.#cluster.startMount(`${name.split('.')[0]}.${++this.#restarts}`);
     });
   }
 

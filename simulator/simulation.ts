@@ -14,6 +14,7 @@ import { compareLocks, type ListedLock } from './checks/lock-comparison.js';
 import { NoFault } from './checks/no-fault.js';
 import { watchOneHome } from './checks/one-home.js';
 import { handoversAt, unsettledAt } from './checks/settled.js';
+import { TicketOrder } from './checks/ticket-order.js';
 import { type Violation, Violations } from './checks/violation.js';
 import type { Defect } from './defects.js';
 import { drawFaultRates, FaultInjector, type FaultRates } from './faults.js';
@@ -21,6 +22,7 @@ import { Homes } from './homes.js';
 import { type MigrationCounts, Operators } from './migrations.js';
 import { SeededRandom } from './scheduler.js';
 import { SimulatedCluster, type SimulatedTool } from './simulated-cluster.js';
+import { watchWaits } from './wire-tap.js';
 import { readAllPlaces, Workload, type WorkloadOptions } from './workload.js';
 
 export interface SimulationOptions {
@@ -111,11 +113,13 @@ class Simulation {
       this.#homes,
       this.#book,
       new Exclusion(this.#book, this.#violations),
+      new TicketOrder(this.#book, this.#violations),
       new Content(this.#violations),
       new NoFault(this.#violations),
     ])
       facts.listen(listener);
     watchOneHome(this.#homes, this.#violations);
+    cluster.network.filter = watchWaits(facts);
     options.defect?.(cluster);
   }
 

@@ -1,6 +1,9 @@
 /** Invariant 8: what is still under way at a brick, from what it says and what lies on its disk. */
+
+import { wholeHandovers } from '../../brick-store/handover-parts.js';
 import { handoverRange, redirectRange, stageRange } from '../../brick-store/records/keys.js';
 import { redirectRecord } from '../../brick-store/records/redirect-record.js';
+import { handoverRecord } from '../../brick-store/records/stage-record.js';
 import type { BrickName } from '../../wire/ids.js';
 import type { Answer } from '../../wire/messages.js';
 import type { Disk } from '../crashing-store.js';
@@ -23,8 +26,15 @@ export function unsettledAt(brick: BrickName, status: Answer<'status'>, disk: Di
   return left;
 }
 
-/** Records of moved locks that their client never asked for; may stay while the client is idle, not when all is over. */
-export const handoversAt = (brick: BrickName, disk: Disk): string[] =>
-  disk.keys(handoverRange).map((key) => `${brick}: hand-over record ${hex(key)}`);
+/** Moved locks that lie on a disk although nobody holds them: a restart would bring them back. */
+export function handoversAt(brick: BrickName, disk: Disk): string[] {
+  const parts = disk.keys(handoverRange).flatMap((key) => {
+    const value = disk.get(key);
+    return value === undefined ? [] : [handoverRecord.decode(value, key)];
+  });
+  return [...wholeHandovers(parts)]
+    .filter(({ held, waiting }) => held.length + waiting.length > 0)
+    .map(({ file, client }) => `${brick}: moved locks of ${client} in ${file} are still on disk`);
+}
 
 const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex');

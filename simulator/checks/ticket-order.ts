@@ -1,0 +1,89 @@
+/**
+ * Invariant 4: waiters are granted in ticket order among those that conflict, also across moves and restarts. Seen on
+ * the wire, where a brick tells a waiter its ticket and its grant.
+ *
+ * The one exception is the product's (docs/LOCKS.md, "Who is next"): an owner that holds a lock of the kind in the
+ * file may overtake. Who asked to end its wait, or lost its session or its mount, is in nobody's way.
+ */
+import { inodeNumber } from '../../mount/fuse/reply.js';
+import type { BrickName, ClientId } from '../../wire/ids.js';
+import type { Request } from '../../wire/messages.js';
+import type { FactListener } from '../facts.js';
+import type { LockBook } from './lock-book.js';
+import { isConflict } from './range-list.js';
+import type { Violations } from './violation.js';
+
+type Wait = Request<'lock'>;
+
+interface Queued {
+  readonly mount: string;
+  readonly brick: BrickName;
+  readonly wait: Wait;
+  readonly ticket: number;
+}
+
+export class TicketOrder implements FactListener {
+  readonly #book: LockBook;
+  readonly #violations: Violations;
+  /** One wait an owner, file and kind: threads that wait at once are not simulated. */
+  readonly #queued = new Map<string, Queued>();
+  readonly #mounts = new Map<ClientId, string>();
+
+  constructor(book: LockBook, violations: Violations) {
+    this.#book = book;
+    this.#violations = violations;
+  }
+
+  mountBegun(mount: string, client: ClientId): void {
+    this.#mounts.set(client, mount);
+  }
+
+  mountGone(mount: string): void {
+    this.#forget((one) => one.mount === mount);
+  }
+
+  fenced(_brick: BrickName, client: ClientId): void {
+    const mount = this.#mounts.get(client);
+    this.#forget((one) => one.mount === mount);
+  }
+
+  waitQueued(mount: string, brick: BrickName, wait: Wait, ticket: number): void {
+    this.#queued.set(keyOf(mount, wait), { mount, brick, wait, ticket });
+  }
+
+  waitCancelled(mount: string, wait: Wait): void {
+    this.#queued.delete(keyOf(mount, wait));
+  }
+
+  waitAnswered(mount: string, wait: Wait, outcome: string): void {
+    const key = keyOf(mount, wait);
+    const mine = this.#queued.get(key);
+    this.#queued.delete(key);
+    if (mine === undefined || outcome !== 'granted' || this.#holdsSome(mount, wait)) return;
+    for (const other of this.#queued.values()) {
+      if (other.wait.file !== wait.file || other.wait.kind !== wait.kind) continue;
+      if (other.ticket >= mine.ticket || !isConflict(other.wait, wait)) continue;
+      this.#violations.add(
+        'ticket order',
+        `${mount} owner ${wait.owner} was granted ${wait.type} ${wait.start}..${wait.end} of ${wait.file} with ticket ` +
+          `${mine.ticket} while ${other.mount} owner ${other.wait.owner} waits with ticket ${other.ticket}`,
+      );
+    }
+  }
+
+  #holdsSome(mount: string, wait: Wait): boolean {
+    const ino = inodeNumber(wait.file);
+    for (const held of this.#book.held.values()) {
+      const { owner, kind } = held;
+      if (owner.mount === mount && owner.owner === wait.owner && kind === wait.kind && held.ino === ino)
+        return true;
+    }
+    return false;
+  }
+
+  #forget(isGone: (one: Queued) => boolean): void {
+    for (const [key, one] of this.#queued) if (isGone(one)) this.#queued.delete(key);
+  }
+}
+
+const keyOf = (mount: string, wait: Wait): string => `${mount} ${wait.owner} ${wait.kind} ${wait.file}`;
