@@ -2,7 +2,16 @@
  * A store on a disk that fills up: a small tmpfs, so this needs the right to mount (as the tests of the mount do).
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -145,6 +154,18 @@ for (const ballastBytes of [6 * mib, 0]) {
   });
 }
 
+/** Every byte that is left, also what LevelDB frees or takes meanwhile. */
+const takeTheRest = (path: string): void => {
+  const file = openSync(path, 'w');
+  try {
+    for (;;) writeSync(file, Buffer.alloc(4096));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  } finally {
+    closeSync(file);
+  }
+};
+
 /** A store that could not mend itself tries again with later writes, not with every one. */
 const writeUntilAccepted = async (store: Store, n: number): Promise<void> => {
   for (let tries = 0; ; tries++) {
@@ -157,3 +178,47 @@ const writeUntilAccepted = async (store: Store, n: number): Promise<void> => {
     }
   }
 };
+
+t.test(
+  'deleted data gives its room back, also where a full disk ended the first try to compact it',
+  options,
+  async (t) => {
+    const reserves = { dataReserveBytes: 12 * mib, lastReserveBytes: 3 * mib, ballastBytes: 0 };
+    const { store } = await openStore(t, reserves);
+    const { refusedAt } = await fill(store);
+    const other = join(mounted!, 'other');
+    t.teardown(() => rmSync(other, { force: true }));
+    takeTheRest(other);
+    for (let n = 0; n < refusedAt; n++)
+      await store.write([{ type: 'del', key: keyOf(n) }]).catch((error: unknown) => {
+        if (!(error instanceof Refusal)) throw error;
+      });
+    // Compacting needs room that is not there. Each refused write lets the store try.
+    for (let tries = 0; tries < 100; tries++) {
+      await store
+        .write([{ type: 'put', key: keyOf(refusedAt), value: contentOf(refusedAt) }])
+        .catch((error: unknown) => {
+          if (!(error instanceof Refusal)) throw error;
+        });
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    rmSync(other);
+    // What could not be deleted then can be now: deleting needs little room.
+    const isDeleted = async (): Promise<boolean> => {
+      try {
+        for (let n = 0; n < refusedAt; n++)
+          if (store.get(keyOf(n)) !== undefined) await store.write([{ type: 'del', key: keyOf(n) }]);
+        return true;
+      } catch (error) {
+        if (error instanceof Refusal) return false;
+        throw error;
+      }
+    };
+    let taken = 0;
+    for (let tries = 0; tries < 500 && taken < refusedAt / 2; tries++) {
+      if (await isDeleted().catch(() => false)) taken = (await fill(store, refusedAt)).refusedAt - refusedAt;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    t.ok(taken >= refusedAt / 2, `${taken} chunks fit where ${refusedAt} were deleted`);
+  },
+);

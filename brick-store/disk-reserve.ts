@@ -96,6 +96,12 @@ export class DiskReserve {
     return range;
   }
 
+  /** Compacting failed, for instance for want of room: it is tried again. */
+  notCompacted({ from, to }: KeyRange): void {
+    this.#noteDeleted(from);
+    this.#noteDeleted(to);
+  }
+
   space(): { totalBytes: number; freeBytes: number } {
     this.#ask();
     return {

@@ -312,10 +312,13 @@ class LevelStore implements Store {
       .compactRange(range.from as Buffer, range.to as Buffer)
       .catch((error: unknown) => {
         this.#trace.warn('store.compaction failed', { folder: this.#folder, reason: messagesOf(error) });
+        this.#reserve.notCompacted(range);
+        return 'failed';
       })
-      .finally(() => {
+      .then((outcome) => {
         this.#compacting = undefined;
-        this.#compactIfLow();
+        // One that failed is tried again with the next write that is refused, not at once.
+        if (outcome !== 'failed') this.#compactIfLow();
       });
   }
 }
