@@ -48,6 +48,11 @@ export class LockBook implements FactListener {
     homes.onMove((file, bricks) => this.#moved(file, bricks));
   }
 
+  /** Some brick ended the session of a client that lives on. */
+  get wasFenced(): boolean {
+    return this.#fencedUntil.size > 0;
+  }
+
   isDoubtful(lock: { client: string; owner: string; kind: LockKind; ino: bigint }): boolean {
     return this.#doubtfulOwners.has(keyOf(lock, lock.kind, lock.ino));
   }
@@ -125,10 +130,6 @@ export class LockBook implements FactListener {
         const [at, client] = key.split(' ') as [BrickName, ClientId];
         if (at === brick && until > this.#now()) this.#doubtClient(client, file);
       }
-    }
-    for (const key of this.#wasHome.keys()) {
-      const [brick, of] = key.split(' ') as [BrickName, FileId];
-      if (of === file && !bricks.includes(brick)) continue;
     }
   }
 

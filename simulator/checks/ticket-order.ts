@@ -8,7 +8,7 @@
 import { inodeNumber } from '../../mount/fuse/reply.js';
 import type { BrickName, ClientId } from '../../wire/ids.js';
 import type { Request } from '../../wire/messages.js';
-import type { FactListener } from '../facts.js';
+import type { FactListener, LockAsk } from '../facts.js';
 import type { LockBook } from './lock-book.js';
 import { isConflict } from './range-list.js';
 import type { Violations } from './violation.js';
@@ -28,6 +28,8 @@ export class TicketOrder implements FactListener {
   /** One wait an owner, file and kind: threads that wait at once are not simulated. */
   readonly #queued = new Map<string, Queued>();
   readonly #mounts = new Map<ClientId, string>();
+  /** Their end is asked for; on the way to it they may follow a moved file and be queued once more. */
+  readonly #cancelled = new Set<string>();
 
   constructor(book: LockBook, violations: Violations) {
     this.#book = book;
@@ -36,6 +38,11 @@ export class TicketOrder implements FactListener {
 
   mountBegun(mount: string, client: ClientId): void {
     this.#mounts.set(client, mount);
+  }
+
+  /** However it ended for the process, also where its mount gave up on the brick: it waits no more. */
+  lockAnswered(ask: LockAsk): void {
+    this.#queued.delete(`${ask.mount} ${ask.owner} ${ask.kind} ${ask.ino}`);
   }
 
   mountGone(mount: string): void {
@@ -48,17 +55,21 @@ export class TicketOrder implements FactListener {
   }
 
   waitQueued(mount: string, brick: BrickName, wait: Wait, ticket: number): void {
-    this.#queued.set(keyOf(mount, wait), { mount, brick, wait, ticket });
+    const key = keyOf(mount, wait);
+    if (!this.#cancelled.has(key)) this.#queued.set(key, { mount, brick, wait, ticket });
   }
 
   waitCancelled(mount: string, wait: Wait): void {
-    this.#queued.delete(keyOf(mount, wait));
+    const key = keyOf(mount, wait);
+    this.#queued.delete(key);
+    this.#cancelled.add(key);
   }
 
   waitAnswered(mount: string, wait: Wait, outcome: string): void {
     const key = keyOf(mount, wait);
     const mine = this.#queued.get(key);
     this.#queued.delete(key);
+    this.#cancelled.delete(key);
     if (mine === undefined || outcome !== 'granted' || this.#holdsSome(mount, wait)) return;
     for (const other of this.#queued.values()) {
       if (other.wait.file !== wait.file || other.wait.kind !== wait.kind) continue;
@@ -86,4 +97,5 @@ export class TicketOrder implements FactListener {
   }
 }
 
-const keyOf = (mount: string, wait: Wait): string => `${mount} ${wait.owner} ${wait.kind} ${wait.file}`;
+const keyOf = (mount: string, wait: Wait): string =>
+  `${mount} ${wait.owner} ${wait.kind} ${inodeNumber(wait.file)}`;
