@@ -263,7 +263,7 @@ export class LockCall implements PendingLock {
     const sent = this.#sent;
     if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED' || code === 'EIO')) {
       // Whether the brick has a lock or a waiter of this request is unknown until it answers again.
-      void lanes.add(this.request, () => this.#abandon(sent));
+      void lanes.add(this.request, () => this.#abandon(sent, code === 'EIO'));
       leftovers.mark(this.request);
     } else if (sent === undefined && this.#isRehomed && code === 'ENOTCONN') {
       void lanes.add(this.request, () => this.#abandonRehomed());
@@ -273,8 +273,11 @@ export class LockCall implements PendingLock {
     this.#tellError(forApplication(error));
   }
 
-  /** Ends the request at the brick that it was sent to, or where its file went since. */
-  async #abandon(sent: Sent): Promise<void> {
+  /**
+   * Ends the request at the brick that it was sent to, or where its file went since.
+   * @param wasRefused a failing disk: a wait that came here with its file may be in the queue without this request
+   */
+  async #abandon(sent: Sent, wasRefused: boolean): Promise<void> {
     const { lanes, homes, placement } = this.#context;
     const { file, wait } = this.request;
     let elsewhere = false;
@@ -286,18 +289,18 @@ export class LockCall implements PendingLock {
         const refusal = asRefusal(error);
         if (refusal === undefined) throw error;
         if (refusal.moved !== undefined) placement.moved(file, refusal.moved);
-        elsewhere = refusal.code !== 'ENOTCONN';
+        elsewhere = refusal.code !== 'ENOTCONN' && refusal.code !== 'EIO';
         if (elsewhere) break;
       }
       await lanes.pause();
     }
-    if (!elsewhere || !wait || this.#ticket === undefined || lanes.isClosed) return;
+    if (!(elsewhere || wasRefused) || !wait || this.#ticket === undefined || lanes.isClosed) return;
     const place = await homes.find(file).catch((error: unknown) => {
       if (asRefusal(error) === undefined) throw error;
       return undefined;
     });
     // Fenced where it waited, and the file still there: the wait went with the session.
-    if (place === undefined || place.brick === sent.brick) return;
+    if (place === undefined || (place.brick === sent.brick && !wasRefused)) return;
     await new LockCall(this.#context, this.request, this.#ticket).endMovedWait();
   }
 

@@ -63,6 +63,8 @@ export interface FactListener {
   /** On the wire: a brick tells a waiter its place; a mount ends a wait; a brick answers one (not with a redirect). */
   waitQueued?(mount: string, brick: BrickName, wait: Request<'lock'>, ticket: number): void;
   waitCancelled?(mount: string, wait: Request<'lock'>): void;
+  /** A mount asks that a wait which only queues may pass the others (docs/LOCKS.md, "Who is next"). */
+  waitMayPass?(mount: string, wait: Request<'queueState'>): void;
   waitAnswered?(mount: string, wait: Request<'lock'>, outcome: string): void;
   mountBegun?(mount: string, client: ClientId): void;
   mountGone?(mount: string, client: ClientId): void;

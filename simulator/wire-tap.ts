@@ -88,6 +88,7 @@ export const inTurn =
   };
 
 const queuedNumber = 1;
+const ofWaits = new Set<number>([messages.lock.op, messages.cancelLock.op, messages.queueState.op]);
 
 /** Tells the facts of waits as they pass on the wire: asked, queued, cancelled, answered. */
 export function watchWaits(facts: Facts): FrameFilter {
@@ -95,11 +96,12 @@ export function watchWaits(facts: Facts): FrameFilter {
   return (from, to, frame) => {
     const head = headOf(frame);
     if (head.kind === 'request') {
-      if (head.number !== messages.lock.op && head.number !== messages.cancelLock.op) return frame;
+      if (!ofWaits.has(head.number)) return frame;
       const { seq, op, body } = decodeRequest(frame.subarray(headBytes));
       const key = (of: number): string => `${from.name} ${to.name} ${of}`;
       if (op === 'lock' && body.wait) waits.set(key(seq), body);
       const cancelled = op === 'cancelLock' ? waits.get(key(body.seq)) : undefined;
+      if (op === 'queueState' && body.pass) facts.tell('waitMayPass', from.name, body);
       if (cancelled !== undefined) facts.tell('waitCancelled', from.name, cancelled);
       return frame;
     }

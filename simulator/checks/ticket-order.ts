@@ -2,13 +2,14 @@
  * Invariant 4: waiters are granted in ticket order among those that conflict, also across moves and restarts. Seen on
  * the wire, where a brick tells a waiter its ticket and its grant.
  *
- * The one exception is the product's (docs/LOCKS.md, "Who is next"): an owner that holds a lock of the kind in the
- * file may overtake. Who asked to end its wait, or lost its session or its mount, is in nobody's way.
+ * The exceptions are the product's (docs/LOCKS.md, "Who is next"): an owner that holds a lock of the kind in the file
+ * may overtake, and so may a wait that was let past because it only queued. Who asked to end its wait, or lost its session or its mount, is in nobody's way.
  */
 import { inodeNumber } from '../../mount/fuse/reply.js';
-import type { BrickName, ClientId } from '../../wire/ids.js';
+import type { BrickName, ClientId, FileId } from '../../wire/ids.js';
 import type { Request } from '../../wire/messages.js';
 import type { FactListener, LockAsk } from '../facts.js';
+import type { Said } from '../journal.js';
 import type { LockBook } from './lock-book.js';
 import { isConflict } from './range-list.js';
 import type { Violations } from './violation.js';
@@ -30,10 +31,22 @@ export class TicketOrder implements FactListener {
   readonly #mounts = new Map<ClientId, string>();
   /** Their end is asked for; on the way to it they may follow a moved file and be queued once more. */
   readonly #cancelled = new Set<string>();
+  readonly #mayPass = new Set<string>();
 
   constructor(book: LockBook, violations: Violations) {
     this.#book = book;
     this.#violations = violations;
+  }
+
+  waitMayPass(mount: string, { owner, file }: Request<'queueState'>): void {
+    this.#mayPass.add(`${mount} ${owner} ${inodeNumber(file)}`);
+  }
+
+  /** A ring that leads through a queue is no deadlock: the brick let one of it pass. */
+  said({ event, fields }: Said): void {
+    if (event !== 'wait let past others') return;
+    const mount = this.#mounts.get(String(fields.client) as ClientId);
+    this.#mayPass.add(`${mount} ${String(fields.owner)} ${inodeNumber(String(fields.file) as FileId)}`);
   }
 
   mountBegun(mount: string, client: ClientId): void {
@@ -70,6 +83,7 @@ export class TicketOrder implements FactListener {
     const mine = this.#queued.get(key);
     this.#queued.delete(key);
     this.#cancelled.delete(key);
+    if (this.#mayPass.delete(`${mount} ${wait.owner} ${inodeNumber(wait.file)}`)) return;
     if (mine === undefined || outcome !== 'granted' || this.#holdsSome(mount, wait)) return;
     for (const other of this.#queued.values()) {
       if (other.wait.file !== wait.file || other.wait.kind !== wait.kind) continue;
