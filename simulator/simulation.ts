@@ -7,7 +7,7 @@
 import { asRefusal } from '../wire/errors.js';
 import type { BrickName, ByteText, FileId } from '../wire/ids.js';
 import { rootFileId } from '../wire/ids.js';
-import { Content } from './checks/content.js';
+import { Content } from './checks/content-history.js';
 import { Exclusion } from './checks/exclusion.js';
 import { LockBook } from './checks/lock-book.js';
 import { compareLocks, type ListedLock } from './checks/lock-comparison.js';
