@@ -46,8 +46,9 @@ export class DiskReserve {
     this.#folder = folder;
     this.#ballastPath = join(folder, 'ballast');
     this.#totalBytes = this.#ask();
-    // LevelDB compacts some tens of MiB at a time before it frees the old tables; a small disk gives what it can.
-    const data = Math.min(Math.max(this.#totalBytes / 50, 32 * mib), 256 * mib, this.#totalBytes / 4);
+    // LevelDB compacts some tens of MiB at a time before it frees the old tables, and writes two logs and their tables
+    // meanwhile: 32 MiB were met full in tests of a disk of 128 MiB. A small disk gives what it can.
+    const data = Math.min(Math.max(this.#totalBytes / 50, 64 * mib), 256 * mib, this.#totalBytes / 4);
     this.#dataReserveBytes = options.dataReserveBytes ?? data;
     this.#lastReserveBytes = options.lastReserveBytes ?? this.#dataReserveBytes / 4;
     this.#ballastBytes =
