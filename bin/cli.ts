@@ -11,6 +11,7 @@ import { addHoldCommand } from './hold-command.js';
 import { addLocksCommand } from './locks-command.js';
 import { addMigrateCommand } from './migrate-command.js';
 import { addMountCommand } from './mount-command.js';
+import { addSimulateCommand } from './simulate-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addUmountCommand } from './umount-command.js';
 import { addVolumeCommand } from './volume-command.js';
@@ -48,6 +49,7 @@ function buildProgram(): Command {
     addLocksCommand,
     addStatusCommand,
     addHoldCommand,
+    addSimulateCommand,
     addCheckCommand,
   ])
     add(program);
