@@ -16,6 +16,7 @@ class CountingStore implements Store {
   full = false;
   /** Refused only after it was visible. */
   failLate = false;
+  repairing: Promise<void> | undefined;
 
   get(key: Uint8Array): Uint8Array | undefined {
     this.reads += 1;
@@ -82,4 +83,17 @@ t.test('what a refused write showed for a while is forgotten with it', async (t)
   const full = cache.write([put(inodeKey(file), 'three')]);
   t.same(cache.get(inodeKey(file)), bytes('one'));
   await t.rejects(full, { code: 'ENOSPC' });
+});
+
+t.test('while the store mends itself, nothing that was remembered is shown', async (t) => {
+  const store = new CountingStore();
+  const cache = new RecordCache(store);
+  await cache.write([put(inodeKey(file), 'refused')]);
+  t.same(cache.get(inodeKey(file)), bytes('refused'));
+  // As in a store whose write failed: it is taken back, and the writer is told in a later microtask.
+  store.values.clear();
+  store.repairing = Promise.resolve();
+  t.equal(cache.get(inodeKey(file)), undefined);
+  store.repairing = undefined;
+  t.equal(cache.get(inodeKey(file)), undefined);
 });

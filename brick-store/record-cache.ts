@@ -29,6 +29,11 @@ export class RecordCache implements Store {
 
   get(key: Uint8Array): Uint8Array | undefined {
     if (!isOftenRead(key)) return this.#store.get(key);
+    if (this.#store.repairing !== undefined) {
+      // A write failed a moment ago, and its writer has yet to hear of it: what it showed must not be decided on.
+      this.#known.clear();
+      return this.#store.get(key);
+    }
     const mapKey = mapKeyOf(key);
     const known = this.#known.get(mapKey);
     if (known !== undefined || this.#known.has(mapKey)) return known;
