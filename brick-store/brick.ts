@@ -174,9 +174,16 @@ export class Brick {
     this.#carryOut(session, request);
   }
 
-  #carryOut(session: Session, { seq, op, body }: IncomingRequest): void {
+  #carryOut(session: Session, request: IncomingRequest): void {
     // It waited for the recovery, and its session ended meanwhile.
     if (session.ended) return;
+    const { repairing } = this.#context.parts.store;
+    if (repairing !== undefined) {
+      // Milliseconds, after a failing disk; nothing can be decided on a store that cannot be read.
+      repairing.then(() => this.#carryOut(session, request));
+      return;
+    }
+    const { seq, op, body } = request;
     try {
       if (messages[op].durable) {
         const before = this.#context.parts.records.answerOf(session, seq, op);
