@@ -34,3 +34,25 @@ t.test('the last unlock of a file forgets the file', async (t) => {
   t.notOk(held.has(of.file));
   t.same(held.files(), []);
 });
+
+t.test(
+  'what an unanswered request may have taken or weakened is reclaimed as what is surely left',
+  async (t) => {
+    const held = new HeldLocks();
+    const reclaimed = (): string[] =>
+      held.toReclaim(of.file, client).map(({ type, start, end }) => `${type} ${start}-${end}`);
+    held.granted(of, range(0, 9), 'write', 7);
+    held.weakening(of, range(4, 20), 'none');
+    t.same(reclaimed(), ['write 0-3']);
+    t.equal(held.ofFile(of.file, client).length, 1, 'it is held as long as nobody says otherwise');
+    held.notWeakened(of, range(4, 20));
+    held.weakening(of, range(2, 5), 'read');
+    t.same(reclaimed(), ['write 0-1', 'read 2-5', 'write 6-9']);
+    held.granted(of, range(2, 5), 'write', 7);
+    t.same(reclaimed(), ['write 0-9']);
+    held.weakening(of, range(0, 9), 'none');
+    held.unlocked(of, range(0, 4));
+    held.granted(of, range(0, 1), 'read', 7);
+    t.same(reclaimed(), ['read 0-1']);
+  },
+);

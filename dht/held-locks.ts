@@ -3,8 +3,9 @@
  * a restarted brick is told, so it must never hold a lock whose unlock was acknowledged, nor miss one whose grant was.
  *
  * Both follow from one rule that its callers keep: it changes in the order of the answers of the brick, in the first
- * callback on the answer itself. While an unlock is unanswered the lock is still listed; a reclaim then tells of it,
- * and the unlock, sent again behind the reclaim, takes it away.
+ * callback on the answer itself. While an unlock is unanswered the lock is still listed, but not reclaimed: a brick may
+ * have carried it out before it restarted, and given the bytes to somebody else. A lock that is being made weaker is
+ * reclaimed as the weaker one, for the same reason.
  * No message is sent from here.
  */
 import { RangeMap } from '../wire/byte-range.js';
@@ -16,6 +17,8 @@ interface Holding {
   readonly kind: LockKind;
   readonly owner: LkOwner;
   readonly ranges: RangeMap<LockType>;
+  /** What an unanswered request may have made of some of them already. */
+  readonly leaving: RangeMap<'read' | 'none'>;
   /** Of the process that was granted last. */
   pid: number;
 }
@@ -48,17 +51,35 @@ export class HeldLocks {
     const key = of.kind + of.owner;
     let holding = file.get(key);
     if (holding === undefined) {
-      holding = { kind: of.kind, owner: of.owner, ranges: new RangeMap<LockType>(), pid };
+      holding = { kind: of.kind, owner: of.owner, ranges: new RangeMap(), leaving: new RangeMap(), pid };
       file.set(key, holding);
     }
     holding.ranges.set(range.start, range.end, type);
+    holding.leaving.clear(range.start, range.end);
     holding.pid = pid;
+  }
+
+  /** A request is sent after which no more than `left` is held in the range. */
+  weakening(of: OwnerKey, range: ByteRange, left: 'read' | 'none'): void {
+    this.#files
+      .get(of.file)
+      ?.get(of.kind + of.owner)
+      ?.leaving.set(range.start, range.end, left);
+  }
+
+  /** The request was refused and changed nothing. */
+  notWeakened(of: OwnerKey, range: ByteRange): void {
+    this.#files
+      .get(of.file)
+      ?.get(of.kind + of.owner)
+      ?.leaving.clear(range.start, range.end);
   }
 
   unlocked(of: OwnerKey, range: ByteRange): void {
     const holding = this.#files.get(of.file)?.get(of.kind + of.owner);
     if (holding === undefined) return;
     holding.ranges.clear(range.start, range.end);
+    holding.leaving.clear(range.start, range.end);
     if (holding.ranges.size === 0) this.ownerDropped(of);
   }
 
@@ -105,6 +126,24 @@ export class HeldLocks {
       for (const { start, end, value } of ranges) {
         locks.push({ kind, type: value, start, end, client, owner, pid });
       }
+    }
+    return locks;
+  }
+
+  /** What a restarted brick is told: as `ofFile`, less what may be gone or weaker by now. */
+  toReclaim(file: FileId, client: ClientId): HeldLock[] {
+    const locks: HeldLock[] = [];
+    for (const { kind, owner, ranges, leaving, pid } of this.#files.get(file)?.values() ?? []) {
+      const left = new RangeMap<LockType>();
+      for (const { start, end, value } of ranges) left.set(start, end, value);
+      for (const { start, end, value } of leaving) {
+        const weaker = [...ranges.overlapping(start, end)];
+        left.clear(start, end);
+        if (value === 'none') continue;
+        for (const one of weaker) left.set(later(one.start, start), -later(-one.end, -end), 'read');
+      }
+      for (const { start, end, value } of left)
+        locks.push({ kind, type: value, start, end, client, owner, pid });
     }
     return locks;
   }

@@ -193,6 +193,7 @@ export class LockCall implements PendingLock {
     if (this.#cancelled && this.#sent === undefined && !this.#told && !this.#isRehomed)
       return Promise.resolve(neverSent);
     this.#setBusy();
+    this.#weaken();
     const { seq, answer } = link.callNumbered('lock', {
       file,
       owner,
@@ -225,6 +226,18 @@ export class LockCall implements PendingLock {
     );
   }
 
+  /** A write lock that this request turns into a read lock may be one already, and a flock that it changes gone. */
+  #weaken(): void {
+    const { held } = this.#context;
+    const { kind, type } = this.request;
+    if (kind === 'posix') {
+      if (type === 'read') held.weakening(this.request, this.request, 'read');
+    } else if (
+      held.pieces(this.request, this.request).some((one) => one.type !== undefined && one.type !== type)
+    )
+      held.weakening(this.request, this.request, 'none');
+  }
+
   /** In the first callback on the answer, so that HeldLocks changes in the order in which the brick decided. */
   #note(answer: Answer<'lock'>): void {
     const { held, leftovers } = this.#context;
@@ -234,7 +247,7 @@ export class LockCall implements PendingLock {
     } else if (this.request.kind === 'flock') {
       // A conversion gives up the old lock before it looks for conflicts (fs/locks.c, flock_lock_inode).
       held.ownerDropped(this.request);
-    }
+    } else held.notWeakened(this.request, this.request);
   }
 
   #answered(answer: Answer<'lock'>): void {

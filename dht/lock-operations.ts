@@ -5,10 +5,12 @@
  * unanswered request (lock-call.ts). Nothing that frees a lock is ever lost (owner-lanes.ts).
  */
 import type { FileId, LkOwner, Ticket } from '../wire/ids.js';
-import type { ByteRange, HeldLock, LockKind } from '../wire/lock-types.js';
+import { type ByteRange, type HeldLock, type LockKind, rangeEnd } from '../wire/lock-types.js';
 import { LockCall } from './lock-call.js';
 import type { LockContext } from './lock-context.js';
 import type { LockRequest, PendingLock } from './volume.js';
+
+const wholeFile: ByteRange = { start: 0n, end: rangeEnd };
 
 /** Not a real owner: the lane in which lost closes of a file are repeated. */
 const closing = (file: FileId, owners: readonly LkOwner[]) => ({
@@ -35,9 +37,10 @@ export class LockOperations {
     this.#context.uses.refuseIfLost(file);
     await traffic.during(
       file,
-      lanes.run(of, (link) =>
-        link.call('unlock', { file, owner, kind, start, end }).then(() => held.unlocked(of, range)),
-      ),
+      lanes.run(of, (link) => {
+        held.weakening(of, kind === 'flock' ? wholeFile : range, 'none');
+        return link.call('unlock', { file, owner, kind, start, end }).then(() => held.unlocked(of, range));
+      }),
     );
   }
 
@@ -55,12 +58,13 @@ export class LockOperations {
     const of = { file, owner, kind: 'posix' as const };
     await traffic.during(
       file,
-      lanes.run(of, (link) =>
-        link.call('flushOwner', { file, owner }).then(() => {
+      lanes.run(of, (link) => {
+        held.weakening(of, wholeFile, 'none');
+        return link.call('flushOwner', { file, owner }).then(() => {
           held.ownerDropped(of);
           leftovers.forget(of);
-        }),
-      ),
+        });
+      }),
     );
   }
 
@@ -73,21 +77,24 @@ export class LockOperations {
       if (!counted) uses.closed(file);
       counted = true;
     };
+    const owned = owners.flatMap((owner) => [
+      { file, owner, kind: 'posix' as const },
+      { file, owner, kind: 'flock' as const },
+    ]);
     const dropped = (): void => {
       closed();
-      for (const owner of owners) {
-        for (const kind of ['posix', 'flock'] as const) {
-          held.ownerDropped({ file, owner, kind });
-          leftovers.forget({ file, owner, kind });
-        }
+      for (const of of owned) {
+        held.ownerDropped(of);
+        leftovers.forget(of);
       }
     };
     try {
       await traffic.during(
         file,
-        lanes.run(closing(file, owners), (link) =>
-          link.call('release', { file, opens, owners }).then(dropped),
-        ),
+        lanes.run(closing(file, owners), (link) => {
+          for (const of of owned) held.weakening(of, wholeFile, 'none');
+          return link.call('release', { file, opens, owners }).then(dropped);
+        }),
       );
     } finally {
       // A brick that is out of reach learns of it later; a lost file must not stay lost for its next opener.

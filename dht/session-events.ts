@@ -54,7 +54,7 @@ export class SessionEvents implements LinkEvents {
 
   async #reclaimFile(brick: BrickName, file: FileId, send: ReclaimSend): Promise<void> {
     const { held, placement, trace, uses } = this.#context;
-    const locks = held.ofFile(file, this.#client);
+    const locks = held.toReclaim(file, this.#client);
     const waiting = this.#waitsAt(brick, file);
     try {
       for (const part of partsOf(locks, waiting))
