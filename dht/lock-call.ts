@@ -276,7 +276,7 @@ export class LockCall implements PendingLock {
     const sent = this.#sent;
     if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED' || code === 'EIO')) {
       // Whether the brick has a lock or a waiter of this request is unknown until it answers again.
-      void lanes.add(this.request, () => this.#abandon(sent, code === 'EIO'));
+      void lanes.add(this.request, () => this.#abandon(sent));
       leftovers.mark(this.request);
     } else if (sent === undefined && this.#isRehomed && code === 'ENOTCONN') {
       void lanes.add(this.request, () => this.#abandonRehomed());
@@ -287,10 +287,11 @@ export class LockCall implements PendingLock {
   }
 
   /**
-   * Ends the request at the brick that it was sent to, or where its file went since.
-   * @param wasRefused a failing disk: a wait that came here with its file may be in the queue without this request
+   * Ends the request at the brick that it was sent to, or where its file went since. A wait that came to the brick with
+   * its file may be in the queue without this request, which never arrived or was refused: then it is ended by its
+   * ticket, since a brick knows nothing of the number.
    */
-  async #abandon(sent: Sent, wasRefused: boolean): Promise<void> {
+  async #abandon(sent: Sent): Promise<void> {
     const { lanes, homes, placement } = this.#context;
     const { file, wait } = this.request;
     let elsewhere = false;
@@ -307,13 +308,14 @@ export class LockCall implements PendingLock {
       }
       await lanes.pause();
     }
-    if (!(elsewhere || wasRefused) || !wait || this.#ticket === undefined || lanes.isClosed) return;
+    const cameWithFile = !elsewhere && !this.#hasPlace;
+    if (!(elsewhere || cameWithFile) || !wait || this.#ticket === undefined || lanes.isClosed) return;
     const place = await homes.find(file).catch((error: unknown) => {
       if (asRefusal(error) === undefined) throw error;
       return undefined;
     });
     // Fenced where it waited, and the file still there: the wait went with the session.
-    if (place === undefined || (place.brick === sent.brick && !wasRefused)) return;
+    if (place === undefined || (place.brick === sent.brick && !cameWithFile)) return;
     await new LockCall(this.#context, this.request, this.#ticket).endMovedWait();
   }
 

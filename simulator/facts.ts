@@ -65,7 +65,7 @@ export interface FactListener {
   waitCancelled?(mount: string, wait: Request<'lock'>): void;
   /** A mount asks that a wait which only queues may pass the others (docs/LOCKS.md, "Who is next"). */
   waitMayPass?(mount: string, wait: Request<'queueState'>): void;
-  waitAnswered?(mount: string, wait: Request<'lock'>, outcome: string): void;
+  waitAnswered?(mount: string, brick: BrickName, wait: Request<'lock'>, outcome: string): void;
   mountBegun?(mount: string, client: ClientId): void;
   mountGone?(mount: string, client: ClientId): void;
   /** A brick ended the session of a client: what it held there is gone. */

@@ -113,7 +113,7 @@ class Simulation {
       this.#homes,
       this.#book,
       new Exclusion(this.#book, this.#violations),
-      new TicketOrder(this.#book, this.#violations),
+      new TicketOrder(this.#book, this.#violations, () => scheduler.eventCount),
       new Content(this.#violations),
       new NoFault(this.#violations),
     ])

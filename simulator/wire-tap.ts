@@ -117,9 +117,9 @@ export function watchWaits(facts: Facts): FrameFilter {
     const reply = decodeReply(frame.subarray(headBytes));
     if (reply.kind === 'answer') {
       const { outcome } = decodeAnswer('lock', reply.fields);
-      facts.tell('waitAnswered', to.name, wait, outcome);
+      facts.tell('waitAnswered', to.name, from.name as BrickName, wait, outcome);
     } else if (reply.kind === 'refusal' && reply.refusal.code !== 'EREMOTE')
-      facts.tell('waitAnswered', to.name, wait, reply.refusal.code);
+      facts.tell('waitAnswered', to.name, from.name as BrickName, wait, reply.refusal.code);
     return frame;
   };
 }

@@ -21,9 +21,12 @@ interface Queued {
   readonly brick: BrickName;
   readonly wait: Wait;
   readonly ticket: number;
+  /** In which turn it was told. A grant that was decided before leaves the brick later in the same turn. */
+  readonly turn: number;
 }
 
 export class TicketOrder implements FactListener {
+  readonly #turn: () => number;
   readonly #book: LockBook;
   readonly #violations: Violations;
   /** One wait an owner, file and kind: threads that wait at once are not simulated. */
@@ -33,7 +36,8 @@ export class TicketOrder implements FactListener {
   readonly #cancelled = new Set<string>();
   readonly #mayPass = new Set<string>();
 
-  constructor(book: LockBook, violations: Violations) {
+  constructor(book: LockBook, violations: Violations, turn: () => number) {
+    this.#turn = turn;
     this.#book = book;
     this.#violations = violations;
   }
@@ -69,7 +73,7 @@ export class TicketOrder implements FactListener {
 
   waitQueued(mount: string, brick: BrickName, wait: Wait, ticket: number): void {
     const key = keyOf(mount, wait);
-    if (!this.#cancelled.has(key)) this.#queued.set(key, { mount, brick, wait, ticket });
+    if (!this.#cancelled.has(key)) this.#queued.set(key, { mount, brick, wait, ticket, turn: this.#turn() });
   }
 
   waitCancelled(mount: string, wait: Wait): void {
@@ -78,16 +82,19 @@ export class TicketOrder implements FactListener {
     this.#cancelled.add(key);
   }
 
-  waitAnswered(mount: string, wait: Wait, outcome: string): void {
+  waitAnswered(mount: string, brick: BrickName, wait: Wait, outcome: string): void {
     const key = keyOf(mount, wait);
     const mine = this.#queued.get(key);
     this.#queued.delete(key);
     this.#cancelled.delete(key);
     if (this.#mayPass.delete(`${mount} ${wait.owner} ${inodeNumber(wait.file)}`)) return;
     if (mine === undefined || outcome !== 'granted' || this.#holdsSome(mount, wait)) return;
+    // Granted in the queue that came with the file, before its client asked for it here: nobody knows when.
+    if (mine.brick !== brick) return;
     for (const other of this.#queued.values()) {
       if (other.wait.file !== wait.file || other.wait.kind !== wait.kind) continue;
-      if (other.ticket >= mine.ticket || !isConflict(other.wait, wait)) continue;
+      if (other.turn === this.#turn() || other.ticket >= mine.ticket || !isConflict(other.wait, wait))
+        continue;
       this.#violations.add(
         'ticket order',
         `${mount} owner ${wait.owner} was granted ${wait.type} ${wait.start}..${wait.end} of ${wait.file} with ticket ` +
