@@ -17,11 +17,14 @@ import type { Attempt, HomeCalls } from './home-calls.js';
 /** Between two tries of a call that must not be lost. */
 const retryMs = 500;
 
-/** The owner's locks are gone with what was asked: nothing is left to be undone. */
-const isGone = (error: unknown): boolean => {
-  const code = asRefusal(error)?.code;
-  return code === 'ESTALE' || code === 'EFENCED';
-};
+/** The file is gone from every brick, and every lock with it: nothing is left to be undone. */
+const isGone = (error: unknown): boolean => asRefusal(error)?.code === 'ESTALE';
+
+/**
+ * The session ended before this was carried out. Its locks at that brick are gone; but the file may have moved on with
+ * them before, to a brick where this client is well. Only asking again, under the new session, tells.
+ */
+const isFenced = (error: unknown): boolean => asRefusal(error)?.code === 'EFENCED';
 
 /** EIO: a brick with a full or broken disk, or a redirect loop; both may pass. */
 const mayPass = (error: unknown): boolean => {
@@ -86,7 +89,8 @@ export class OwnerLanes {
     return this.#homes.atRaw(of.file, attempt).then(
       () => undefined,
       (error: unknown) => {
-        if (isGone(error)) return;
+        if (isGone(error)) return undefined;
+        if (isFenced(error)) return this.#bounded(this.add(of, () => this.untilAnswered(of.file, attempt)));
         if (mayPass(error)) void this.add(of, () => this.untilAnswered(of.file, attempt));
         throw error;
       },
@@ -101,7 +105,7 @@ export class OwnerLanes {
         return;
       } catch (error) {
         if (isGone(error)) return;
-        if (!mayPass(error)) throw error;
+        if (!mayPass(error) && !isFenced(error)) throw error;
       }
       await this.pause();
       await this.#homes.find(file).catch((error: unknown) => {
