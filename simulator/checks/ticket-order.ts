@@ -32,6 +32,7 @@ export class TicketOrder implements FactListener {
   /** One wait an owner, file and kind: threads that wait at once are not simulated. */
   readonly #queued = new Map<string, Queued>();
   readonly #mounts = new Map<ClientId, string>();
+  readonly #clients = new Map<string, ClientId>();
   /** Their end is asked for; on the way to it they may follow a moved file and be queued once more. */
   readonly #cancelled = new Set<string>();
   readonly #mayPass = new Set<string>();
@@ -55,6 +56,7 @@ export class TicketOrder implements FactListener {
 
   mountBegun(mount: string, client: ClientId): void {
     this.#mounts.set(client, mount);
+    this.#clients.set(mount, client);
   }
 
   /** However it ended for the process, also where its mount gave up on the brick: it waits no more. */
@@ -93,7 +95,12 @@ export class TicketOrder implements FactListener {
     if (mine.brick !== brick) return;
     for (const other of this.#queued.values()) {
       if (other.wait.file !== wait.file || other.wait.kind !== wait.kind) continue;
-      if (other.turn === this.#turn() || other.ticket >= mine.ticket || !isConflict(other.wait, wait))
+      if (
+        other.turn === this.#turn() ||
+        this.#isDoubtful(other) ||
+        other.ticket >= mine.ticket ||
+        !isConflict(other.wait, wait)
+      )
         continue;
       this.#violations.add(
         'ticket order',
@@ -101,6 +108,12 @@ export class TicketOrder implements FactListener {
           `${mine.ticket} while ${other.mount} owner ${other.wait.owner} waits with ticket ${other.ticket}`,
       );
     }
+  }
+
+  /** Its client was fenced where the file went: it lost its place, and learns of it later. */
+  #isDoubtful({ mount, wait }: Queued): boolean {
+    const client = this.#clients.get(mount) ?? '';
+    return this.#book.isDoubtful({ client, owner: wait.owner, kind: wait.kind, ino: inodeNumber(wait.file) });
   }
 
   #holdsSome(mount: string, wait: Wait): boolean {
