@@ -49,6 +49,8 @@ export interface StepFact {
 /** All optional: a check takes what it needs. Errors are positive errno, 0 is success. */
 export interface FactListener {
   lockAsked?(ask: LockAsk): void;
+  /** A signal came for the process that waits; the answer follows. */
+  lockInterrupted?(ask: LockAsk): void;
   lockAnswered?(ask: LockAsk, error: number): void;
   /** From now on the process does not count on these bytes. */
   unlocking?(lock: LockFact): void;

@@ -69,7 +69,7 @@ export class SimulatedProcess {
   readonly owner: LkOwner;
   readonly #files = new Map<number, OpenFile>();
   #nextFd = 3;
-  #waitingFor: number | undefined;
+  #waitingFor: { readonly unique: number; readonly ask: LockAsk } | undefined;
   #signal: 'none' | 'interrupt' | 'restart' | 'kill' = 'none';
   #busy = 0;
   #isDead = false;
@@ -256,7 +256,7 @@ export class SimulatedProcess {
   signal(restart: boolean): void {
     if (this.#waitingFor === undefined || this.#signal === 'kill') return;
     this.#signal = restart ? 'restart' : 'interrupt';
-    this.kernel.interrupt(this.#waitingFor);
+    this.#interrupt();
   }
 
   /** SIGKILL. Calls that are under way end first, as in the kernel. */
@@ -264,7 +264,7 @@ export class SimulatedProcess {
     if (this.#signal !== 'kill') {
       this.#signal = 'kill';
       this.kernel.log(() => `${this.pid} killed`);
-      if (this.#waitingFor !== undefined) this.kernel.interrupt(this.#waitingFor);
+      this.#interrupt();
       if (this.#busy === 0) void this.#exit();
     }
     return this.ended;
@@ -281,6 +281,12 @@ export class SimulatedProcess {
       this.#busy -= 1;
       if (this.#signal === 'kill' && this.#busy === 0) void this.#exit();
     }
+  }
+
+  #interrupt(): void {
+    if (this.#waitingFor === undefined) return;
+    this.kernel.facts.tell('lockInterrupted', this.#waitingFor.ask);
+    this.kernel.interrupt(this.#waitingFor.unique);
   }
 
   #checkAlive(): void {
@@ -318,7 +324,7 @@ export class SimulatedProcess {
 
   async #askForLock(ask: LockAsk, message: Buffer): Promise<number> {
     const { unique, reply } = this.kernel.send(message);
-    if (ask.wait) this.#waitingFor = unique;
+    if (ask.wait) this.#waitingFor = { unique, ask };
     const { error } = await reply;
     this.#waitingFor = undefined;
     return error;

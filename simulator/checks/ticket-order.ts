@@ -61,7 +61,14 @@ export class TicketOrder implements FactListener {
 
   /** However it ended for the process, also where its mount gave up on the brick: it waits no more. */
   lockAnswered(ask: LockAsk): void {
-    this.#queued.delete(`${ask.mount} ${ask.owner} ${ask.kind} ${ask.ino}`);
+    this.#queued.delete(keyOfAsk(ask));
+    this.#cancelled.delete(keyOfAsk(ask));
+  }
+
+  /** Its mount may know while the brick is out of reach, and does not claim the place again. */
+  lockInterrupted(ask: LockAsk): void {
+    this.#queued.delete(keyOfAsk(ask));
+    this.#cancelled.add(keyOfAsk(ask));
   }
 
   mountGone(mount: string): void {
@@ -131,5 +138,6 @@ export class TicketOrder implements FactListener {
   }
 }
 
+const keyOfAsk = ({ mount, owner, kind, ino }: LockAsk): string => `${mount} ${owner} ${kind} ${ino}`;
 const keyOf = (mount: string, wait: Wait): string =>
   `${mount} ${wait.owner} ${wait.kind} ${inodeNumber(wait.file)}`;
