@@ -12,12 +12,8 @@ import type { LockRequest, PendingLock } from './volume.js';
 
 const wholeFile: ByteRange = { start: 0n, end: rangeEnd };
 
-/** Not a real owner: the lane in which lost closes of a file are repeated. */
-const closing = (file: FileId, owners: readonly LkOwner[]) => ({
-  file,
-  kind: 'flock' as const,
-  owner: owners[0] ?? ('' as LkOwner),
-});
+/** Not a real owner: the lane in which lost closes of a file are repeated that no owner has to wait for. */
+const closing = (file: FileId) => ({ file, kind: 'flock' as const, owner: '' as LkOwner });
 
 export class LockOperations {
   readonly #context: LockContext;
@@ -91,7 +87,7 @@ export class LockOperations {
     try {
       await traffic.during(
         file,
-        lanes.run(closing(file, owners), (link) => {
+        lanes.run(owned.length > 0 ? owned : closing(file), (link) => {
           for (const of of owned) held.weakening(of, wholeFile, 'none');
           return link.call('release', { file, opens, owners }).then(dropped);
         }),

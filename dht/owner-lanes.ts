@@ -32,6 +32,8 @@ const mayPass = (error: unknown): boolean => {
   return code === 'ENOTCONN' || code === 'EIO' || code === 'ENOSPC' || code === 'ETIMEDOUT';
 };
 
+const listOf = (of: OwnerKey | readonly OwnerKey[]): readonly OwnerKey[] => ('file' in of ? [of] : of);
+
 export class OwnerLanes {
   readonly #tails = new Map<string, Promise<void>>();
   readonly #homes: HomeCalls;
@@ -60,38 +62,48 @@ export class OwnerLanes {
     return false;
   }
 
-  /** Behind all that is in the owner's lane. A failure is traced, never thrown. */
-  add(of: OwnerKey, work: () => Promise<void>): Promise<void> {
-    const key = ownerKeyOf(of);
-    const before = this.#tails.get(key) ?? Promise.resolve();
+  /** Behind all that is in the lanes of these owners, and in all of them at once. A failure is traced, never thrown. */
+  add(of: OwnerKey | readonly OwnerKey[], work: () => Promise<void>): Promise<void> {
+    const all = listOf(of);
+    const keys = all.map(ownerKeyOf);
+    const before = Promise.all(keys.map((key) => this.#tails.get(key)));
     const tail = before.then(work).catch((error: unknown) => {
       if (!this.#closed) {
-        this.#trace.warn('lock work failed', { file: of.file, owner: of.owner, error: String(error) });
+        const [{ file, owner } = { file: '', owner: '' }] = all;
+        this.#trace.warn('lock work failed', { file, owner, error: String(error) });
       }
     });
-    this.#tails.set(key, tail);
+    for (const key of keys) this.#tails.set(key, tail);
     return tail.then(() => {
-      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+      for (const key of keys) if (this.#tails.get(key) === tail) this.#tails.delete(key);
     });
   }
 
   /** @refuses ENOTCONN where the lane is still busy when an operation gives up */
   whenFree(of: OwnerKey): Promise<void> {
-    return this.#bounded(this.#tails.get(ownerKeyOf(of)) ?? Promise.resolve());
+    return this.#bounded(this.#untilFree(ownerKeyOf(of)));
+  }
+
+  /** Also behind what joins the lane meanwhile: the end of a wait may leave a grant to be taken back. */
+  async #untilFree(key: string): Promise<void> {
+    for (let tail = this.#tails.get(key); tail !== undefined; tail = this.#tails.get(key)) await tail;
   }
 
   /**
    * Resolves when a brick acknowledged the call, or nothing is left that it could apply to.
    * @refuses ENOTCONN at the end of the time that an operation waits; the call is then repeated in the background
    */
-  run(of: OwnerKey, attempt: Attempt<unknown>): Promise<void> {
-    if (this.isBusy(of)) return this.#bounded(this.add(of, () => this.untilAnswered(of.file, attempt)));
-    return this.#homes.atRaw(of.file, attempt).then(
+  run(of: OwnerKey | readonly OwnerKey[], attempt: Attempt<unknown>): Promise<void> {
+    const all = listOf(of);
+    const { file } = all[0]!;
+    if (all.some((one) => this.isBusy(one)))
+      return this.#bounded(this.add(all, () => this.untilAnswered(file, attempt)));
+    return this.#homes.atRaw(file, attempt).then(
       () => undefined,
       (error: unknown) => {
         if (isGone(error)) return undefined;
-        if (isFenced(error)) return this.#bounded(this.add(of, () => this.untilAnswered(of.file, attempt)));
-        if (mayPass(error)) void this.add(of, () => this.untilAnswered(of.file, attempt));
+        if (isFenced(error)) return this.#bounded(this.add(all, () => this.untilAnswered(file, attempt)));
+        if (mayPass(error)) void this.add(all, () => this.untilAnswered(file, attempt));
         throw error;
       },
     );

@@ -23,5 +23,11 @@ export const failedSeeds: readonly (readonly [seed: number, found: string])[] = 
   [3, 'a file that had just arrived left again before its locks were in the table'],
   [191, 'a request that waited for a file to arrive did not confirm its moved locks'],
   [1796, 'a wait that had moved to a brick which was down was given up, and granted later to nobody'],
+  [4575, 'an unlock met the end of its session at a brick from which the file had moved with the lock'],
+  [11073, 'a release that was repeated in the background took the locks that its owner had got since'],
+  [
+    11179,
+    'a grant to a wait that had been given up was taken back after the same owner had got the lock again',
+  ],
   [226, 'moved locks of a client that had left were revived by a restart'],
 ];
