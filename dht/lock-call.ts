@@ -27,6 +27,10 @@ interface Sent {
   readonly seq: number;
 }
 
+/** Refusals after which a brick may have the request, or a place that came with its file. The last two: its disk. */
+const leavesDoubt = (code: string | undefined): boolean =>
+  code === 'ENOTCONN' || code === 'EFENCED' || code === 'EIO' || code === 'ENOSPC';
+
 const neverSent: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
 /** Not an answer: the request waited where its file was, and goes on where it is. */
 const movedOn: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
@@ -274,7 +278,7 @@ export class LockCall implements PendingLock {
     const { lanes, leftovers } = this.#context;
     const code = asRefusal(error)?.code;
     const sent = this.#sent;
-    if (sent !== undefined && (code === 'ENOTCONN' || code === 'EFENCED' || code === 'EIO')) {
+    if (sent !== undefined && leavesDoubt(code)) {
       // Whether the brick has a lock or a waiter of this request is unknown until it answers again.
       void lanes.add(this.request, () => this.#abandon(sent));
       leftovers.mark(this.request);
@@ -303,7 +307,7 @@ export class LockCall implements PendingLock {
         const refusal = asRefusal(error);
         if (refusal === undefined) throw error;
         if (refusal.moved !== undefined) placement.moved(file, refusal.moved);
-        elsewhere = refusal.code !== 'ENOTCONN' && refusal.code !== 'EIO';
+        elsewhere = !leavesDoubt(refusal.code) || refusal.code === 'EFENCED';
         if (elsewhere) break;
       }
       await lanes.pause();
