@@ -5,10 +5,10 @@
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import t from 'tap';
-import { reconnectMsDefault } from '../wire/limits.js';
-import { Cluster, skipReason, until } from './cluster.js';
-import { errnoOf } from './opened-file.js';
-import { Scene } from './scene.js';
+import { reconnectMsDefault } from '../../wire/limits.js';
+import { Cluster, skipReason, until } from '../cluster.js';
+import { errnoOf } from '../opened-file.js';
+import { Scene } from '../scene.js';
 
 t.setTimeout(300_000);
 

@@ -6,9 +6,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { cliPath } from '../bin/brick-processes.js';
-import { Cluster, skipReason, until } from './cluster.js';
-import { Scene } from './scene.js';
+import { cliPath } from '../../bin/brick-processes.js';
+import { Cluster, skipReason, until } from '../cluster.js';
+import { Scene } from '../scene.js';
 
 t.setTimeout(300_000);
 

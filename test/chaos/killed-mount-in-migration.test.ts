@@ -6,9 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import t, { type Test } from 'tap';
-import { reachBricks } from '../bin/tool-links.js';
-import type { SourcePhase } from '../wire/migration-steps.js';
-import { Cluster, skipReason, until } from './cluster.js';
+import { reachBricks } from '../../bin/tool-links.js';
+import type { SourcePhase } from '../../wire/migration-steps.js';
+import { Cluster, skipReason, until } from '../cluster.js';
 
 t.setTimeout(300_000);
 const graceMs = 1500;

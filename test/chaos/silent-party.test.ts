@@ -6,9 +6,9 @@
 import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { Cluster, skipReason, until } from './cluster.js';
-import { errnoOf } from './opened-file.js';
-import { Scene } from './scene.js';
+import { Cluster, skipReason, until } from '../cluster.js';
+import { errnoOf } from '../opened-file.js';
+import { Scene } from '../scene.js';
 
 t.setTimeout(300_000);
 const graceMs = 1600;

@@ -9,11 +9,11 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import type { LockProcess } from '../conformance/lock-process.js';
-import type { BrickName } from '../wire/ids.js';
-import { Cluster, skipReason } from './cluster.js';
-import { startLockferry } from './running-command.js';
-import { seededRandom } from './seeded-random.js';
+import type { LockProcess } from '../../conformance/lock-process.js';
+import type { BrickName } from '../../wire/ids.js';
+import { Cluster, skipReason } from '../cluster.js';
+import { startLockferry } from '../running-command.js';
+import { seededRandom } from '../seeded-random.js';
 
 const full = process.env.LOCKFERRY_CROWD === 'full';
 const size = full

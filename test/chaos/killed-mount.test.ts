@@ -4,10 +4,10 @@
  */
 import { readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import t from 'tap';
-import { Cluster, skipReason, until } from './cluster.js';
-import { lockferry } from './command.js';
-import { MountProcess } from './mount-process.js';
-import { errnoOf } from './opened-file.js';
+import { Cluster, skipReason, until } from '../cluster.js';
+import { lockferry } from '../command.js';
+import { MountProcess } from '../mount-process.js';
+import { errnoOf } from '../opened-file.js';
 
 t.setTimeout(300_000);
 const graceMs = 2000;

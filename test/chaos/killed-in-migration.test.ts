@@ -5,11 +5,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { reachBricks } from '../bin/tool-links.js';
-import type { BrickName } from '../wire/ids.js';
-import type { SourcePhase } from '../wire/migration-steps.js';
-import { Cluster, skipReason } from './cluster.js';
-import { Scene } from './scene.js';
+import { reachBricks } from '../../bin/tool-links.js';
+import type { BrickName } from '../../wire/ids.js';
+import type { SourcePhase } from '../../wire/migration-steps.js';
+import { Cluster, skipReason } from '../cluster.js';
+import { Scene } from '../scene.js';
 
 t.setTimeout(300_000);
 
