@@ -31,8 +31,16 @@ export const fairWeather: NetworkWeather = {
   splitChance: 0.02,
 };
 
-/** Sees each frame as it is sent; what it answers is sent instead (undefined: nothing is). */
-export type FrameFilter = (from: Party, to: Party, frame: Uint8Array) => Uint8Array | undefined;
+/**
+ * Sees each frame as it is sent, and the number of its connection; what it answers is sent instead (undefined: nothing
+ * is).
+ */
+export type FrameFilter = (
+  from: Party,
+  to: Party,
+  frame: Uint8Array,
+  connection: number,
+) => Uint8Array | undefined;
 
 interface Parcel {
   readonly pieces: Uint8Array[];
@@ -46,6 +54,8 @@ class End implements Connection {
   readonly queuedBytes = 0;
   readonly peer: string;
   readonly party: Party;
+  /** The same at both ends. */
+  readonly connection: number;
   readonly #network: LossyNetwork;
   other!: End;
   isOpen = true;
@@ -55,10 +65,11 @@ class End implements Connection {
   /** What was sent in this turn; leaves together. */
   loading: { parcel: Parcel; turn: number } | undefined;
 
-  constructor(network: LossyNetwork, party: Party, peer: string) {
+  constructor(network: LossyNetwork, party: Party, peer: string, connection: number) {
     this.#network = network;
     this.party = party;
     this.peer = peer;
+    this.connection = connection;
   }
 
   send(bytes: Uint8Array): void {
@@ -80,6 +91,9 @@ export class LossyNetwork {
   readonly #ends = new Set<End>();
   /** Names of parties that do not reach each other, as `a|b` in both orders. */
   readonly #blocked = new Set<string>();
+  /** Connections on which nothing arrives. */
+  readonly #held = new Set<number>();
+  #connections = 0;
   #waitingToConnect: (() => void)[] = [];
 
   constructor(scheduler: Scheduler, journal: Journal, random: SeededRandom) {
@@ -111,8 +125,21 @@ export class LossyNetwork {
     const waiting = this.#waitingToConnect;
     this.#waitingToConnect = [];
     for (const go of waiting) go();
+    this.#goOn();
+  }
+
+  /** Bytes of this one connection wait until `letGo`, whatever others there are between the two parties. */
+  hold(connection: number): void {
+    this.#held.add(connection);
+  }
+
+  letGo(connection: number): void {
+    if (this.#held.delete(connection)) this.#goOn();
+  }
+
+  #goOn(): void {
     for (const end of this.#ends) {
-      if (end.stalled.length === 0 || this.#isBlocked(end.other.party, end.party)) continue;
+      if (end.stalled.length === 0 || this.#isBlocked(end)) continue;
       const parcels = end.stalled.splice(0);
       for (const parcel of parcels) this.#plan(end, parcel);
     }
@@ -147,7 +174,8 @@ export class LossyNetwork {
   // ---- of an end ----------------------------------------------------------------------------------------------------
 
   send(end: End, frame: Uint8Array): void {
-    const bytes = this.filter === undefined ? frame : this.filter(end.party, end.other.party, frame);
+    const bytes =
+      this.filter === undefined ? frame : this.filter(end.party, end.other.party, frame, end.connection);
     if (bytes === undefined) return;
     const turn = this.#scheduler.eventCount;
     if (end.loading !== undefined && end.loading.turn === turn) {
@@ -194,7 +222,7 @@ export class LossyNetwork {
     const from = to.other;
     if (from.loading?.parcel === parcel) from.loading = undefined;
     if (!to.isOpen || !to.party.isAlive) return;
-    if (to.stalled.length > 0 || this.#isBlocked(from.party, to.party)) {
+    if (to.stalled.length > 0 || this.#isBlocked(to)) {
       to.stalled.push(parcel);
       return;
     }
@@ -213,7 +241,11 @@ export class LossyNetwork {
     } else to.onData(bytes);
   }
 
-  #isBlocked(a: Party, b: Party): boolean {
+  #isBlocked({ party, other, connection }: End): boolean {
+    return this.#held.has(connection) || this.#isCutOff(other.party, party);
+  }
+
+  #isCutOff(a: Party, b: Party): boolean {
     return this.#blocked.size > 0 && this.#blocked.has(`${a.name}|${b.name}`);
   }
 
@@ -241,12 +273,13 @@ export class LossyNetwork {
           reject(new Error(`cannot connect to ${address}: nobody listens`));
           return;
         }
-        if (this.#isBlocked(party, listener.party)) {
+        if (this.#isCutOff(party, listener.party)) {
           this.#waitingToConnect.push(() => void this.#scheduler.after(this.#delay(), attempt));
           return;
         }
-        const near = new End(this, party, address);
-        const far = new End(this, listener.party, party.name);
+        const number = ++this.#connections;
+        const near = new End(this, party, address, number);
+        const far = new End(this, listener.party, party.name, number);
         near.other = far;
         far.other = near;
         this.#ends.add(near);

@@ -3,7 +3,7 @@
  * head of each frame says cheaply what it is. Changes nothing by itself.
  */
 import { decodeAnswer, decodeReply, decodeRequest, encodeAnswer, encodeRequest } from '../wire/codec.js';
-import type { BrickName } from '../wire/ids.js';
+import type { BrickName, ClientId } from '../wire/ids.js';
 import { type Answer, messages, type Op, type Request } from '../wire/messages.js';
 import type { Facts } from './facts.js';
 import type { FrameFilter } from './lossy-network.js';
@@ -66,11 +66,12 @@ export function changeAnswers<O extends Op>(
   change: (answer: Answer<O>, from: Party, to: Party) => Answer<O> | undefined,
 ): FrameFilter {
   const asked = new Set<string>();
-  return (from, to, frame) => {
+  return (from, to, frame, connection) => {
     const head = headOf(frame);
-    if (head.kind === 'request' && head.number === messages[op].op)
-      asked.add(`${from.name} ${to.name} ${head.seq}`);
-    if (head.kind !== 'answer' || !asked.delete(`${to.name} ${from.name} ${head.seq}`)) return frame;
+    if (head.kind === 'event') return frame;
+    const key = `${connection} ${head.seq}`;
+    if (head.kind === 'request' && head.number === messages[op].op) asked.add(key);
+    if (head.kind !== 'answer' || !asked.delete(key)) return frame;
     const reply = decodeReply(frame.subarray(headBytes));
     if (reply.kind !== 'answer') return frame;
     const changed = change(decodeAnswer(op, reply.fields), from, to);
@@ -80,25 +81,36 @@ export function changeAnswers<O extends Op>(
 
 export const inTurn =
   (...filters: readonly (FrameFilter | undefined)[]): FrameFilter =>
-  (from, to, frame) => {
+  (from, to, frame, connection) => {
     let bytes: Uint8Array | undefined = frame;
     for (const filter of filters)
-      if (bytes !== undefined && filter !== undefined) bytes = filter(from, to, bytes);
+      if (bytes !== undefined && filter !== undefined) bytes = filter(from, to, bytes, connection);
     return bytes;
   };
 
 const queuedNumber = 1;
-const ofWaits = new Set<number>([messages.lock.op, messages.cancelLock.op, messages.queueState.op]);
+const ofWaits = new Set<number>([
+  messages.hello.op,
+  messages.lock.op,
+  messages.cancelLock.op,
+  messages.queueState.op,
+]);
 
-/** Tells the facts of waits as they pass on the wire: asked, queued, cancelled, answered. */
+/**
+ * Tells the facts of waits as they pass on the wire: asked, queued, cancelled, answered. Numbers belong to a session,
+ * which outlives connections, and a mount that changes its graph has two of them at a brick.
+ */
 export function watchWaits(facts: Facts): FrameFilter {
   const waits = new Map<string, Request<'lock'>>();
-  return (from, to, frame) => {
+  const clients = new Map<number, ClientId>();
+  return (from, to, frame, connection) => {
     const head = headOf(frame);
     if (head.kind === 'request') {
       if (!ofWaits.has(head.number)) return frame;
       const { seq, op, body } = decodeRequest(frame.subarray(headBytes));
-      const key = (of: number): string => `${from.name} ${to.name} ${of}`;
+      if (op === 'hello') clients.set(connection, body.client);
+      const client = clients.get(connection);
+      const key = (of: number): string => `${client} ${to.name} ${of}`;
       if (op === 'lock' && body.wait) waits.set(key(seq), body);
       const cancelled = op === 'cancelLock' ? waits.get(key(body.seq)) : undefined;
       if (op === 'queueState' && body.pass) facts.tell('waitMayPass', from.name, body);
@@ -106,18 +118,20 @@ export function watchWaits(facts: Facts): FrameFilter {
       return frame;
     }
     if (waits.size === 0) return frame;
+    const session = `${clients.get(connection)} ${from.name}`;
     if (head.kind === 'event') {
-      if (head.number === queuedNumber) tellQueued(facts, waits, from, to, frame);
+      if (head.number === queuedNumber) tellQueued(facts, waits, session, from, to, frame);
       return frame;
     }
-    const key = `${to.name} ${from.name} ${head.seq}`;
+    const key = `${session} ${head.seq}`;
     const wait = waits.get(key);
     if (wait === undefined) return frame;
     waits.delete(key);
     const reply = decodeReply(frame.subarray(headBytes));
     if (reply.kind === 'answer') {
       const { outcome } = decodeAnswer('lock', reply.fields);
-      facts.tell('waitAnswered', to.name, from.name as BrickName, wait, outcome);
+      // A wait that is another graph's now goes on there.
+      if (outcome !== 'rebound') facts.tell('waitAnswered', to.name, from.name as BrickName, wait, outcome);
     } else if (reply.kind === 'refusal' && reply.refusal.code !== 'EREMOTE')
       facts.tell('waitAnswered', to.name, from.name as BrickName, wait, reply.refusal.code);
     return frame;
@@ -127,6 +141,7 @@ export function watchWaits(facts: Facts): FrameFilter {
 function tellQueued(
   facts: Facts,
   waits: ReadonlyMap<string, Request<'lock'>>,
+  session: string,
   from: Party,
   to: Party,
   frame: Uint8Array,
@@ -134,6 +149,6 @@ function tellQueued(
   const reply = decodeReply(frame.subarray(headBytes));
   if (reply.kind !== 'event' || reply.name !== 'queued') return;
   const { seq, ticket } = reply.body as { seq: number; ticket: number };
-  const wait = waits.get(`${to.name} ${from.name} ${seq}`);
+  const wait = waits.get(`${session} ${seq}`);
   if (wait !== undefined) facts.tell('waitQueued', to.name, from.name as BrickName, wait, ticket);
 }
