@@ -14,7 +14,7 @@ import { brickLog, brickPidFile, type VolumeFolder } from './volume-folder.js';
 
 const startMsMax = 20_000;
 const stopMsMax = 15_000;
-const logLines = 5;
+const logLinesMax = 5;
 
 export const cliPath = fileURLToPath(new URL('./cli.js', import.meta.url));
 
@@ -53,7 +53,7 @@ function spawnBrick(place: VolumeFolder, brick: BrickName): Child {
 }
 
 /** The end of a log, each line as people read it. */
-export function logTail(path: string): string {
+export function logTail(path: string, linesMax = logLinesMax): string {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -61,7 +61,7 @@ export function logTail(path: string): string {
     if (isSystemError(error, 'ENOENT')) return '';
     throw error;
   }
-  const lines = text.trimEnd().split('\n').slice(-logLines);
+  const lines = text.trimEnd().split('\n').slice(-linesMax);
   return lines.map((line) => `  ${readableLine(line)}`).join('\n');
 }
 

@@ -9,6 +9,7 @@
 const pointLine = /^( *)(not )?ok\b(?: (\d+))?(?: -)?\s*(.*)$/;
 const subtestLine = /^( *)# Subtest: (.*)$/;
 const directive = /\s+#\s*(SKIP|TODO)\b\s*(.*)$/i;
+const commentLine = /^ *# (?!Subtest:|time=|\{ total)(.*)$/;
 const timeNote = /\s+# time=([0-9.]+)ms/;
 
 export class TapReport {
@@ -17,6 +18,8 @@ export class TapReport {
   skipped = 0;
   /** @type {{ title: string[], detail: string[] }[]} */
   failures = [];
+  /** What the tests of a file that failed said of themselves. @type {{ name: string, lines: string[] }[]} */
+  comments = [];
   /** @type {{ title: string, reason: string }[]} */
   skips = [];
   /** Finished files since the last call of `takeFiles`. */
@@ -25,6 +28,8 @@ export class TapReport {
   #open = [];
   #detail;
   #detailIndent = 0;
+  /** Of the file that runs. */
+  #said = [];
 
   /** @param {string} line without its line end */
   line(line) {
@@ -36,6 +41,8 @@ export class TapReport {
       this.#open.push({ name: subtest[2].trim(), failed: 0, leaves: 0 });
       return;
     }
+    const comment = commentLine.exec(line);
+    if (comment) this.#said.push(comment[1]);
     const bail = /^\s*Bail out!(.*)$/.exec(line);
     if (bail) this.#fail(['Bail out!'], [bail[1].trim()]);
     const point = pointLine.exec(line);
@@ -81,13 +88,16 @@ export class TapReport {
     else if (isLeaf || parent.failed === 0) this.#fail(path, []);
     const last = this.#open.at(-1);
     if (last) last.leaves++;
-    if (depth === 0)
+    if (depth === 0) {
+      if (!ok && this.#said.length > 0) this.comments.push({ name, lines: this.#said });
+      this.#said = [];
       this.#files.push({
         name,
         ok,
         ms: time ? Number(time[1]) : 0,
         skipReason: kind === 'SKIP' ? told[2] : undefined,
       });
+    }
   }
 
   #fail(title, detail) {

@@ -35,11 +35,20 @@ function check(name, command, args) {
   print(`${paint(31, 'FAIL')}  ${name} ${paint(2, `${seconds} s`)}`);
 }
 
+/** On one line. */
+function firstFailure(file) {
+  const failure = report.failures.find(({ title }) => title[0] === file) ?? report.failures.at(-1);
+  const comments = failure?.detail.filter((line) => /^(code|message|diff|found|wanted):/.test(line)) ?? [];
+  return [failure?.title.slice(1).join(' > '), ...comments].join('; ').slice(0, 300);
+}
+
 function printFiles() {
   for (const file of report.takeFiles()) {
     const name = file.name.replace(/^dist\//, '').replace(/\.js$/, '.ts');
     const mark = file.ok ? paint(32, 'ok  ') : paint(31, 'FAIL');
-    print(`${mark}  ${name} ${paint(2, `${(file.ms / 1000).toFixed(1)} s`)}`);
+    // With the first failed point: who reads only these lines, in a log that was cut, knows what to look for.
+    const why = file.ok ? '' : ` ${firstFailure(file.name)}`;
+    print(`${mark}  ${name} ${paint(2, `${(file.ms / 1000).toFixed(1)} s`)}${why}`);
   }
 }
 
@@ -132,6 +141,17 @@ function printFailures() {
   }
 }
 
+const saidLinesMax = 400;
+
+/** Comments of the files that failed: what was done when, and the logs of their bricks and mounts. */
+function printComments() {
+  for (const { name, lines } of report.comments) {
+    print();
+    print(`what ${name} said${lines.length > saidLinesMax ? `, the last ${saidLinesMax} lines` : ''}`);
+    for (const line of lines.slice(-saidLinesMax)) print(`        ${line}`);
+  }
+}
+
 /** Only a missing /dev/fuse excuses a test. */
 function checkSkips() {
   const reasons = new Map();
@@ -169,6 +189,7 @@ if (files.length > 0) {
 await checkLeftovers(folder, mark);
 checkSkips();
 printFailures();
+printComments();
 print();
 print(`${report.passed} passed, ${report.failed} failed, ${report.skipped} skipped`);
 process.exitCode = report.failed > 0 ? 1 : 0;

@@ -9,7 +9,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { startBricks, stopBricks } from '../bin/brick-processes.js';
+import { logTail, startBricks, stopBricks } from '../bin/brick-processes.js';
 import { isSystemError } from '../bin/failure.js';
 import { type ListedLock, listLocks } from '../bin/locks-command.js';
 import { type Moved, moveFile } from '../bin/migrate-command.js';
@@ -17,7 +17,7 @@ import { lockferryMountsBelow } from '../bin/mountpoints.js';
 import { type RunningProcess, readPidFile, waitForEnd } from '../bin/pid-file.js';
 import { becomes } from '../bin/story/cast.js';
 import { reachBricks, toolOptions } from '../bin/tool-links.js';
-import { brickPidFile, createVolumeFolder, type VolumeFolder } from '../bin/volume-folder.js';
+import { brickLog, brickPidFile, createVolumeFolder, type VolumeFolder } from '../bin/volume-folder.js';
 import { attributesOfPath } from '../bin/volume-paths.js';
 import { LockProcess } from '../conformance/lock-process.js';
 import { openVolume } from '../dht/distributed-volume.js';
@@ -45,6 +45,9 @@ export const skipReason: string | false = canMount() ? false : 'needs root and /
 
 /** Generous: a machine that is busy with other tests must not fail one that is only slow. */
 export const patienceMs = 20_000;
+
+/** Of each party's log, where a test failed. */
+const logLinesShown = 60;
 
 export interface ClusterOptions {
   readonly bricks?: number;
@@ -96,7 +99,10 @@ export class Cluster {
     const wanted = { bricks, name: 'test', graceMs, freezeMs, tcp: false };
     const cluster = new Cluster(folder, await createVolumeFolder(join(folder, 'vol'), wanted));
     running.add(cluster);
-    t.teardown(() => cluster.#end());
+    t.teardown(async () => {
+      if (!t.passing()) t.comment(cluster.#logs());
+      await cluster.#end();
+    });
     if (smallDisk !== undefined) cluster.#mountDisk(smallDisk);
     await cluster.startBricks();
     for (let at = 0; at < mounts; at++) await cluster.mount();
@@ -239,6 +245,17 @@ export class Cluster {
       await reached.close();
       await volume.close();
     }
+  }
+
+  /** What bricks and mounts said, for the report of a test that failed. */
+  #logs(): string {
+    const bricks = this.bricks.map(
+      (brick) => `${brick}:\n${logTail(brickLog(this.place.folder, brick), logLinesShown)}`,
+    );
+    const mounts = this.mounts.map(({ point, said }) =>
+      [`${point}:`, ...said.slice(-logLinesShown)].join('\n  '),
+    );
+    return [...bricks, ...mounts].join('\n');
   }
 
   /** Without waiting for anything. */

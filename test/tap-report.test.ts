@@ -46,6 +46,25 @@ not ok 1 - dist/a.test.js # time=41ms
   t.same(report.takeFiles(), []);
 });
 
+t.test('what a file said is kept where it failed, and only there', async (t) => {
+  const report = read(`# Subtest: dist/a.test.js
+    # a moved
+    ok 1 - fine
+    1..1
+ok 1 - dist/a.test.js # time=41ms
+# Subtest: dist/b.test.js
+    # Subtest: kills
+        # b was killed
+        not ok 1 - it is back
+        1..1
+    not ok 1 - kills # time=33ms
+    # brick-1: opened
+    1..1
+    # time=40ms
+not ok 2 - dist/b.test.js # time=41ms`);
+  t.same(report.comments, [{ name: 'dist/b.test.js', lines: ['b was killed', 'brick-1: opened'] }]);
+});
+
 t.test('a file that crashed after its assertions passed is one failure', async (t) => {
   const report = read(`# Subtest: dist/b.test.js
     ok 1 - fine
