@@ -63,6 +63,8 @@ interface Stage {
   /** What is held, as far as it came. */
   readonly table: LockTable;
   readonly waiting: WaitingLock[];
+  /** What clients said after a restart of how often they have the file open; newer than what the source said. */
+  readonly opens: Map<ClientId, number>;
   opening: Promise<void> | undefined;
   /** Resolves with true when the file is served here, however that came about. */
   readonly opened: Promise<true>;
@@ -74,6 +76,8 @@ interface Stage {
 const askEveryMs = 2000;
 /** A client or a restarted source is waiting for the answer. */
 const askAgainMs = 20;
+/** Questions of one request that may fail before it fails. */
+const askFailuresMax = 3;
 
 export interface MigrationTargetOptions {
   readonly clock: Clock;
@@ -225,15 +229,32 @@ export class MigrationTarget {
   async resolve(file: FileId): Promise<boolean> {
     const stage = this.#stages.get(file);
     if (stage === undefined || stage.phase !== 'ready') return false;
-    for (;;) {
+    for (let failures = 0; ; ) {
       if (this.#stages.get(file) !== stage || this.#closed) return true;
       const asked = this.#ask(stage);
       // Where the race was won by the opening, a failure to ask matters to nobody.
       asked.catch(() => undefined);
-      const settled = await Promise.race([asked, stage.opened]);
-      if (settled) return true;
+      try {
+        if (await Promise.race([asked, stage.opened])) return true;
+      } catch (error) {
+        // The link to the source came back with a new session: no fault that a client should hear of.
+        if (asRefusal(error)?.code !== 'EIO' || ++failures === askFailuresMax) throw error;
+      }
       await this.#o.clock.sleep(askAgainMs);
     }
+  }
+
+  /**
+   * A client that tells a restarted brick what it has, of a file whose stage is durable and not open yet. What it holds
+   * and waits for lies in the stage, and nobody can have changed it here since; so the client need not wait for the
+   * source, which may be down for long.
+   * @returns false where there is no such stage
+   */
+  reclaimed(client: ClientId, file: FileId, opens: number): boolean {
+    const stage = this.#stages.get(file);
+    if (stage?.phase !== 'ready' || stage.opening !== undefined) return false;
+    stage.opens.set(client, opens);
+    return true;
   }
 
   isStaged(file: FileId): boolean {
@@ -258,6 +279,7 @@ export class MigrationTarget {
     const ready = stage.record.ready!;
     const opensOf = new Map(ready.openers.map((opener) => [opener.client, opener.opens]));
     for (const client of stage.parts.keys()) if (!opensOf.has(client)) opensOf.set(client, 0);
+    for (const [client, opens] of stage.opens) opensOf.set(client, opens);
     const fenced = new Set<ClientId>();
     for (const [client, opens] of opensOf) {
       if (!(await this.#o.stages.adoptClient(client, file, opens))) fenced.add(client);
@@ -398,6 +420,7 @@ function newStage(record: StageRecord): Stage {
     parts: new Map(),
     table: new LockTable(),
     waiting: [],
+    opens: new Map(),
     opening: undefined,
     opened,
     tellOpened,

@@ -8,9 +8,10 @@ import type { Session } from '../sessions.js';
 export function sessionRoutes(
   context: BrickContext,
 ): Pick<Handlers, 'hello' | 'goodbye' | 'ping' | 'reclaim' | 'reclaimDone'> {
-  const { sessions, locks, arrivals, state, trace } = context.parts;
+  const { sessions, locks, arrivals, state, target, trace } = context.parts;
   const reclaim = async (session: Session, body: Request<'reclaim'>): Promise<void> => {
     const { file } = body;
+    if (target.reclaimed(session.client, file, body.opens)) return;
     // Locks that a move brought and that the client never spoke of here are on disk: they are the truth.
     const isKnown = arrivals.needsConfirm(session.client, file);
     await context.atHome(session, file, () => {

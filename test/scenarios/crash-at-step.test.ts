@@ -66,3 +66,25 @@ scenario('a file moves on before its source was told that the target opened', as
   await first;
   await s.endsWell(t, ['brick-3' as BrickName]);
 });
+
+scenario('a target that restarts while its source is down serves its other files', async (s, t) => {
+  const process = s.cluster.mounts.get('mount-1')!.kernel.startProcess();
+  const { fd } = await s.makeFileAt(s.target, process, 'other');
+  await process.lock(fd, { flavour: 'posix', type: 'write', wait: false });
+  s.at('source', 'committed', () => {
+    s.crash(s.target, 300);
+    // The clients are told of the commit first.
+    s.cluster.scheduler.after(20, () => s.crash(s.source, 8000));
+  });
+  const moving = s.move();
+  await s.pass(1000);
+  let isUnlocked = false;
+  const unlocking = process.unlock(fd, { flavour: 'posix' }).then(() => {
+    isUnlocked = true;
+  });
+  await s.pass(1000);
+  t.ok(s.cluster.isBrickUp(s.target) && !s.cluster.isBrickUp(s.source));
+  t.ok(isUnlocked, 'nobody waited for the source');
+  await Promise.all([unlocking, moving]);
+  await s.endsWell(t, [s.target]);
+});

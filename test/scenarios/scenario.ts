@@ -71,8 +71,8 @@ export class Scenario {
 
   constructor(seed: number, graceMs: number) {
     this.cluster = new SimulatedCluster({ seed, bricks: 3, graceMs, freezeMs: 250, keepsLines: false });
-    const { bricks, facts } = this.cluster;
-    this.homes = new Homes(new Map([...bricks].map(([name, { disk }]) => [name, disk])));
+    const { facts } = this.cluster;
+    this.homes = new Homes(this.cluster.disks);
     facts.listen(this.homes);
   }
 
@@ -191,16 +191,26 @@ export class Scenario {
 
   readonly #name = 'file';
 
-  /** On the brick that is to be the source. */
   async #makeFile(): Promise<void> {
-    const { volume, kernel } = this.cluster.mounts.get('mount-1')!;
-    const process = kernel.startProcess();
-    await process.close(await process.open(this.#name, true));
+    const process = this.cluster.mounts.get('mount-1')!.kernel.startProcess();
+    ({ file: this.file } = await this.makeFileAt(this.source, process, this.#name));
     await process.kill();
-    ({ file: this.file } = await volume.lookup(rootFileId, this.#name as ByteText));
-    if (this.home[0] === this.source) return;
-    this.tool = await this.cluster.startTool('placing');
-    await this.move(this.source);
+  }
+
+  /** A new file, moved to `brick` if need be. */
+  async makeFileAt(
+    brick: BrickName,
+    process: SimulatedProcess,
+    name: string,
+  ): Promise<{ file: FileId; fd: number }> {
+    const fd = await process.open(name, true);
+    const { volume } = this.cluster.mounts.get('mount-1')!;
+    const { file } = await volume.lookup(rootFileId, name as ByteText);
+    if (this.homes.of(file)[0] !== brick) {
+      const tool = await this.cluster.startTool(`placing ${name}`);
+      await this.cluster.migrate(tool, file, brick);
+    }
+    return { file, fd };
   }
 }
 
