@@ -70,6 +70,10 @@ export interface FactListener {
   waitAnswered?(mount: string, brick: BrickName, wait: Request<'lock'>, outcome: string): void;
   mountBegun?(mount: string, client: ClientId): void;
   mountGone?(mount: string, client: ClientId): void;
+  /** From here on the mount has locks as `graph`, too; its processes are still known by the client of `mountBegun`. */
+  graphBegun?(mount: string, client: ClientId, graph: ClientId): void;
+  /** Nothing is left that this client of some mount could have at a brick. */
+  graphEnded?(graph: ClientId): void;
   /** A brick ended the session of a client: what it held there is gone. */
   fenced?(brick: BrickName, client: ClientId): void;
   brickGone?(brick: BrickName): void;

@@ -3,7 +3,7 @@
  * they crash. Knows nothing of what moves with a file.
  */
 import { asRefusal } from '../wire/errors.js';
-import type { BrickName, FileId } from '../wire/ids.js';
+import type { FileId } from '../wire/ids.js';
 import type { MigrationReport } from '../wire/messages.js';
 import type { SeededRandom } from './scheduler.js';
 import type { SimulatedCluster, SimulatedTool } from './simulated-cluster.js';
@@ -81,18 +81,20 @@ export class Operators {
       const name = `tool-${at + 1}.${++this.#started}`;
       const tool = await this.#cluster.startTool(name);
       this.tools[at] = tool;
-      while (!this.#isStopped && tool.party.isAlive) {
+      while (!this.#isStopped && tool.party.isAlive && tool.version === this.#cluster.volumeFile.version) {
         await Promise.race([scheduler.sleep(this.#random.between(0, this.#pauseMsMax)), tool.party.crashed]);
         if (this.#isStopped || !tool.party.isAlive) break;
         await Promise.race([this.#moveOne(tool), tool.party.crashed]);
       }
+      // Every command reads volume.json when it begins: one that does not know the newest is over.
+      if (!this.#isStopped) this.#cluster.crashTool(tool);
       await scheduler.sleep(this.#random.between(1, 200));
     }
   }
 
   async #moveOne(tool: SimulatedTool): Promise<void> {
     const file = this.#random.pick(this.#files);
-    const target = this.#random.pick([...this.#cluster.bricks.keys()]) as BrickName;
+    const target = this.#random.pick([...tool.links.keys()]);
     try {
       this.#count(await this.#cluster.migrate(tool, file, target));
     } catch (error) {

@@ -7,10 +7,10 @@ import { runBrick } from '../brick-store/server.js';
 import { BrickLinks, type ConnectOptions } from '../dht/brick-links.js';
 import { type DistributedVolume, openVolume } from '../dht/distributed-volume.js';
 import { plainLayout } from '../dht/layout.js';
-import type { VolumeFile } from '../dht/volume-file.js';
+import type { BrickEntry, VolumeFile } from '../dht/volume-file.js';
 import { migrateFile } from '../migrator/migrator.js';
 import { Mount } from '../mount/mount.js';
-import type { BrickName, FileId, MigrationId } from '../wire/ids.js';
+import type { BrickName, ClientId, FileId, MigrationId } from '../wire/ids.js';
 import { rootFileId } from '../wire/ids.js';
 import type { BrickLink } from '../wire/link.js';
 import type { MigrationReport } from '../wire/messages.js';
@@ -44,6 +44,8 @@ export interface SimulatedMount {
   readonly kernel: SimulatedKernel;
   readonly mount: Mount;
   readonly volume: DistributedVolume;
+  /** How many changes to a newer graph are under way. */
+  graphChanges: number;
 }
 
 /** A tool of an operator: it migrates files and asks bricks. */
@@ -52,6 +54,8 @@ export interface SimulatedTool {
   readonly party: Party;
   readonly links: ReadonlyMap<BrickName, BrickLink>;
   readonly volume: DistributedVolume;
+  /** Of the volume.json that it has read. */
+  readonly version: number;
 }
 
 const brickDebugIsCheap = true;
@@ -62,9 +66,11 @@ export class SimulatedCluster {
   readonly journal: Journal;
   readonly network: LossyNetwork;
   readonly bricks = new Map<BrickName, SimulatedBrick>();
+  readonly disks = new Map<BrickName, Disk>();
   readonly mounts = new Map<string, SimulatedMount>();
   readonly options: ClusterOptions;
-  readonly volumeFile: VolumeFile;
+  /** As it is on disk: who read it before it changed goes on with what it read. */
+  volumeFile: VolumeFile;
   /** Exceptions that no code caught: bugs. */
   readonly faults: string[] = [];
   #runs = 0;
@@ -83,7 +89,7 @@ export class SimulatedCluster {
       graceMs: options.graceMs,
       freezeMs: options.freezeMs,
       attrTimeoutMs: 1000,
-      bricks: names.map((name) => ({ name, address: `unix:/${name}`, folder: `/${name}` })),
+      bricks: names.map(entryOf),
       version: 1,
     };
     for (const name of names) this.bricks.set(name, this.#newBrick(name));
@@ -122,7 +128,7 @@ export class SimulatedCluster {
     brick.party = party;
     const store = brick.disk.openStore(party);
     brick.store = store as FailingStore;
-    const { volume, secret, bricks, graceMs } = this.volumeFile;
+    const { volume, secret, bricks, rootBricks, graceMs } = this.volumeFile;
     this.journal.line(name, () => 'starts');
     await runBrick(
       {
@@ -131,11 +137,8 @@ export class SimulatedCluster {
         name,
         address: `unix:/${name}`,
         graceMs,
-        rootLayout: plainLayout(
-          rootFileId,
-          bricks.map((entry) => entry.name),
-        ),
-        bricks: new Map(bricks.map((entry) => [entry.name, entry.address])),
+        rootLayout: plainLayout(rootFileId, rootBricks ?? bricks.map((entry) => entry.name)),
+        bricks: { get: (peer) => joined(this.volumeFile).find((entry) => entry.name === peer)?.address },
         host: 'simulated',
         pid: this.#runs,
       },
@@ -181,13 +184,26 @@ export class SimulatedCluster {
       journal: this.journal,
       firstPid: 1000 * (this.#runs + 1),
     });
-    const volume = await openVolume(this.#connectOptions(party, 'mount', name));
+    const options = this.#connectOptions(party, 'mount', name);
+    const volume = await openVolume(options);
     kernel.setClient(volume.client);
     const mount = new Mount({ device: kernel, volume, clock: party.clock, trace: party.trace });
-    const mounted: SimulatedMount = { name, party, kernel, mount, volume };
+    const mounted: SimulatedMount = { name, party, kernel, mount, volume, graphChanges: 0 };
     this.mounts.set(name, mounted);
     await mount.start();
+    if (options.volumeFile !== this.volumeFile) void this.changeGraph(mounted);
     return mounted;
+  }
+
+  /** The mount reads volume.json again. Resolves when the old graph is done with; never where the mount crashes. */
+  async changeGraph(mounted: SimulatedMount): Promise<void> {
+    mounted.graphChanges += 1;
+    try {
+      await mounted.volume.switchTo(this.volumeFile);
+    } catch (error) {
+      this.fault(error);
+    }
+    mounted.graphChanges -= 1;
   }
 
   crashMount(name: string): void {
@@ -200,14 +216,53 @@ export class SimulatedCluster {
     this.mounts.delete(name);
   }
 
+  // ---- the volume ---------------------------------------------------------------------------------------------------
+
+  /** volume.json is another from now on; nobody has read it yet. */
+  changeVolume(change: Partial<VolumeFile>): void {
+    this.volumeFile = { ...this.volumeFile, ...change, version: this.volumeFile.version + 1 };
+    this.journal.line(
+      'volume',
+      () => `VERSION ${this.volumeFile.version}: ${Object.keys(change).join(', ')}`,
+    );
+    this.journal.mark('volume changed', this.volumeFile.version);
+  }
+
+  /**
+   * One brick more, in the steps of `lockferry volume add-brick`: it is started, gets every directory, and is then one
+   * of the bricks. Takes up one that was left in the middle. @refuses what a brick refused, as that command does
+   */
+  async addBrick(): Promise<BrickName> {
+    if ((this.volumeFile.joiningBricks ?? []).length === 0) {
+      const name = `brick-${this.bricks.size + 1}` as BrickName;
+      this.volumeFile = { ...this.volumeFile, joiningBricks: [entryOf(name)] };
+      this.bricks.set(name, this.#newBrick(name));
+    }
+    const bricks = joined(this.volumeFile);
+    const { name } = bricks.at(-1)!;
+    await this.startBrick(name);
+    const party = this.#party(`adding ${name}`, false);
+    const options = this.#connectOptions(party, 'tool', party.name);
+    const volume = await openVolume({ ...options, volumeFile: { ...this.volumeFile, bricks } });
+    try {
+      await volume.spreadDirectories(name);
+    } finally {
+      await volume.close();
+    }
+    const rootBricks = this.volumeFile.rootBricks ?? this.volumeFile.bricks.map((entry) => entry.name);
+    this.changeVolume({ bricks, joiningBricks: [], rootBricks });
+    return name;
+  }
+
   // ---- tools --------------------------------------------------------------------------------------------------------
 
   async startTool(name: string): Promise<SimulatedTool> {
     const party = this.#party(name, false);
+    const { version } = this.volumeFile;
     const volume = await openVolume(this.#connectOptions(party, 'tool', name));
     const links = new BrickLinks(this.#connectOptions(party, 'tool', `${name} links`));
     await links.start();
-    return { name, party, links: links.asMap(), volume };
+    return { name, party, links: links.asMap(), volume, version };
   }
 
   crashTool(tool: SimulatedTool): void {
@@ -243,6 +298,7 @@ export class SimulatedCluster {
       changed: (ops) => this.facts.tell('stored', name, ops),
       reopened: () => this.facts.tell('storeReopened', name),
     });
+    this.disks.set(name, disk);
     return { name, disk, party: this.#party(name, false), store: undefined };
   }
 
@@ -278,7 +334,17 @@ export class SimulatedCluster {
         to: String(fields.to) as SourcePhase | TargetPhase,
       });
     } else if (event === 'session expired' && this.bricks.has(party as BrickName)) {
-      this.facts.tell('fenced', party as BrickName, String(fields.client) as never);
-    }
+      this.facts.tell('fenced', party as BrickName, String(fields.client) as ClientId);
+    } else if (event === 'graph switch begins') {
+      const { client } = this.mounts.get(party)!.kernel;
+      this.facts.tell('graphBegun', party, client, String(fields.to) as ClientId);
+    } else if (event === 'graph switch ends') this.facts.tell('graphEnded', String(fields.from) as ClientId);
   }
 }
+
+const entryOf = (name: BrickName): BrickEntry => ({ name, address: `unix:/${name}`, folder: `/${name}` });
+
+const joined = ({ bricks, joiningBricks = [] }: VolumeFile): readonly BrickEntry[] => [
+  ...bricks,
+  ...joiningBricks,
+];

@@ -41,6 +41,8 @@ export class LockBook implements FactListener {
   readonly #fencedUntil = new Map<string, number>();
   readonly #wasHome = new Map<string, number>();
   readonly #doubtfulOwners = new Set<string>();
+  /** Client of a graph > the client by which its mount's processes are known, or one that nobody is. */
+  readonly #knownAs = new Map<ClientId, ClientId>();
 
   constructor(homes: Homes, now: () => number) {
     this.#homes = homes;
@@ -51,6 +53,11 @@ export class LockBook implements FactListener {
   /** Some brick ended the session of a client that lives on. */
   get wasFenced(): boolean {
     return this.#fencedUntil.size > 0;
+  }
+
+  /** A mount that changed its graph is another client for the bricks, and the same for its processes. */
+  knownAs(client: ClientId): ClientId {
+    return this.#knownAs.get(client) ?? client;
   }
 
   isDoubtful(lock: { client: string; owner: string; kind: LockKind; ino: bigint }): boolean {
@@ -108,6 +115,14 @@ export class LockBook implements FactListener {
     for (const ask of this.waiting) if (ask.client === client) this.waiting.delete(ask);
   }
 
+  graphBegun(_mount: string, client: ClientId, graph: ClientId): void {
+    this.#knownAs.set(graph, client);
+  }
+
+  graphEnded(graph: ClientId): void {
+    this.#knownAs.set(graph, `left:${graph}` as ClientId);
+  }
+
   fenced(brick: BrickName, client: ClientId): void {
     this.#fencedUntil.set(`${brick} ${client}`, Number.POSITIVE_INFINITY);
     for (const file of this.#homes.files()) {
@@ -133,7 +148,8 @@ export class LockBook implements FactListener {
     }
   }
 
-  #doubtClient(client: ClientId, file: FileId): void {
+  #doubtClient(graph: ClientId, file: FileId): void {
+    const client = this.knownAs(graph);
     const ino = inodeNumber(file);
     for (const [key, held] of this.held) {
       if (held.owner.client === client && held.ino === ino) this.#doubt(key);

@@ -14,7 +14,8 @@ export interface ListedLock extends LockRow {
   readonly brick: BrickName;
 }
 
-export function compareLocks(book: LockBook, listed: readonly ListedLock[], violations: Violations): void {
+export function compareLocks(book: LockBook, rows: readonly ListedLock[], violations: Violations): void {
+  const listed = rows.map((row) => ({ ...row, client: book.knownAs(row.client) }));
   compareHolders(book, listed, violations);
   compareWaiters(book, listed, violations);
   for (const ask of book.waiting) {

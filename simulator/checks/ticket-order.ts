@@ -59,6 +59,10 @@ export class TicketOrder implements FactListener {
     this.#clients.set(mount, client);
   }
 
+  graphBegun(mount: string, _client: ClientId, graph: ClientId): void {
+    this.#mounts.set(graph, mount);
+  }
+
   /** However it ended for the process, also where its mount gave up on the brick: it waits no more. */
   lockAnswered(ask: LockAsk): void {
     this.#queued.delete(keyOfAsk(ask));
