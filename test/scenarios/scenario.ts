@@ -8,12 +8,17 @@ import t from 'tap';
 import { unsettledAt } from '../../simulator/checks/settled.js';
 import type { StepFact } from '../../simulator/facts.js';
 import { Homes } from '../../simulator/homes.js';
-import { SimulatedCluster, type SimulatedTool } from '../../simulator/simulated-cluster.js';
+import {
+  SimulatedCluster,
+  type SimulatedMount,
+  type SimulatedTool,
+} from '../../simulator/simulated-cluster.js';
 import { type SimulatedProcess, SystemCallError } from '../../simulator/simulated-process.js';
+import { changeAnswers, headOf, inTurn } from '../../simulator/wire-tap.js';
 import { asRefusal } from '../../wire/errors.js';
-import type { BrickName, ByteText, FileId } from '../../wire/ids.js';
+import type { BrickName, ByteText, ClientId, FileId } from '../../wire/ids.js';
 import { rootFileId } from '../../wire/ids.js';
-import type { LockRow, MigrationReport } from '../../wire/messages.js';
+import { type LockRow, type MigrationReport, messages, type Op } from '../../wire/messages.js';
 
 export type Step = StepFact['to'];
 
@@ -56,6 +61,14 @@ export class Actor {
   }
 }
 
+/** A request of which the first is held up on its way, with all that its connection brings after it. */
+export interface HeldBack {
+  readonly sent: Promise<void>;
+  letPass(): void;
+  /** Who was asked, time after time. */
+  readonly askedOf: readonly string[];
+}
+
 export class Scenario {
   readonly source = 'brick-1' as BrickName;
   readonly target = 'brick-2' as BrickName;
@@ -93,8 +106,12 @@ export class Scenario {
     await this.pass(5);
   }
 
+  mount(name: string): SimulatedMount {
+    return this.cluster.mounts.get(name)!;
+  }
+
   async actorOn(mount: string): Promise<Actor> {
-    const process = this.cluster.mounts.get(mount)!.kernel.startProcess();
+    const process = this.mount(mount).kernel.startProcess();
     return new Actor(process, await process.open(this.#name));
   }
 
@@ -129,6 +146,44 @@ export class Scenario {
       this.cluster.scheduler.after(restartAfterMs, () => void this.cluster.startBrick(brick));
   }
 
+  /** An option of the volume is another, and the mount is told. Resolves when its old graph is done with. */
+  changeGraph(mount = 'mount-1'): Promise<void> {
+    this.cluster.changeVolume({ attrTimeoutMs: this.cluster.volumeFile.attrTimeoutMs + 1 });
+    return this.cluster.changeGraph(this.mount(mount));
+  }
+
+  holdBack(op: Op, party = 'mount-1'): HeldBack {
+    const { network } = this.cluster;
+    const askedOf: string[] = [];
+    let held: number | undefined;
+    const sent = new Promise<void>((resolve) => {
+      network.filter = inTurn(network.filter, (from, to, frame, connection) => {
+        const head = headOf(frame);
+        if (from.name !== party || head.kind !== 'request' || head.number !== messages[op].op) return frame;
+        askedOf.push(to.name);
+        if (held === undefined) {
+          held = connection;
+          network.hold(connection);
+          resolve();
+        }
+        return frame;
+      });
+    });
+    return { sent, askedOf, letPass: () => network.letGo(held!) };
+  }
+
+  /** In the turn in which a brick answers such a request; where `run` crashes it, the answer is not sent. */
+  onAnswer(op: Op, run: () => void): void {
+    const { network } = this.cluster;
+    network.filter = inTurn(
+      network.filter,
+      changeAnswers(op, (answer, from) => {
+        run();
+        return from.isAlive ? answer : undefined;
+      }),
+    );
+  }
+
   /** @returns how it ended; undefined where the migrator could not see that */
   async move(target: BrickName = this.target): Promise<MigrationReport | undefined> {
     const { tool } = this;
@@ -155,12 +210,19 @@ export class Scenario {
     return all;
   }
 
-  /** `held by mount-1 at brick-2` and the like, in order. */
+  /** `held by mount-1 at brick-2` and the like, in order; by whichever graph of the mount. */
   async table(): Promise<string[]> {
-    const mounts = new Map([...this.cluster.mounts].map(([name, { kernel }]) => [kernel.client, name]));
+    const mounts = new Map<ClientId, string>();
+    for (const [name, { kernel, volume }] of this.cluster.mounts)
+      mounts.set(kernel.client, name).set(volume.client, name);
     return (await this.locks()).map(
       ({ state, client, brick }) => `${state} by ${mounts.get(client) ?? 'a client that left'} at ${brick}`,
     );
+  }
+
+  /** The clients of all rows of the table. */
+  async clients(): Promise<ClientId[]> {
+    return (await this.locks()).map(({ client }) => client);
   }
 
   /** Waits until no brick has anything under way. */
@@ -192,7 +254,7 @@ export class Scenario {
   readonly #name = 'file';
 
   async #makeFile(): Promise<void> {
-    const process = this.cluster.mounts.get('mount-1')!.kernel.startProcess();
+    const process = this.mount('mount-1').kernel.startProcess();
     ({ file: this.file } = await this.makeFileAt(this.source, process, this.#name));
     await process.kill();
   }
@@ -204,7 +266,7 @@ export class Scenario {
     name: string,
   ): Promise<{ file: FileId; fd: number }> {
     const fd = await process.open(name, true);
-    const { volume } = this.cluster.mounts.get('mount-1')!;
+    const { volume } = this.mount('mount-1');
     const { file } = await volume.lookup(rootFileId, name as ByteText);
     if (this.homes.of(file)[0] !== brick) {
       const tool = await this.cluster.startTool(`placing ${name}`);
