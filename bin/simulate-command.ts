@@ -6,13 +6,13 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Command } from 'commander';
+import { stepColumns } from '../simulator/faults.js';
 import {
   addRun,
   faultsByStep,
   noTotals,
   otherFaults,
   type RunSummary,
-  stepColumns,
   type Totals,
 } from '../simulator/report.js';
 import { simulate } from '../simulator/simulation.js';

@@ -3,7 +3,7 @@
  * said, who died. The doors tell; the checks of checks/ listen. Neither knows the other, and nobody answers back.
  */
 import type { StoreOp } from '../brick-store/store.js';
-import type { BrickName, ClientId, LkOwner, MigrationId } from '../wire/ids.js';
+import type { BrickName, ClientId, FileId, LkOwner, MigrationId } from '../wire/ids.js';
 import type { LockKind, LockType } from '../wire/lock-types.js';
 import type { Request } from '../wire/messages.js';
 import type { SourcePhase, TargetPhase } from '../wire/migration-steps.js';
@@ -40,8 +40,11 @@ export interface WriteFact extends ContentFact {
 }
 
 export interface StepFact {
-  readonly party: BrickName;
   readonly migration: MigrationId;
+  readonly file: FileId;
+  readonly source: BrickName;
+  readonly target: BrickName;
+  /** Whose step it is. */
   readonly side: 'source' | 'target';
   readonly to: SourcePhase | TargetPhase;
 }

@@ -2,7 +2,7 @@
  * What goes wrong in a run, drawn from its seed: for each kind of fault how often, from never to all the time. Knows
  * nothing of what the processes do. `calm` ends all of it: the network heals, disks work, every party is up.
  */
-import type { BrickName } from '../wire/ids.js';
+import type { BrickName, FileId } from '../wire/ids.js';
 import type { FactListener, StepFact } from './facts.js';
 import type { Operators } from './migrations.js';
 import type { SeededRandom } from './scheduler.js';
@@ -62,6 +62,23 @@ export const noFaults: FaultRates = {
   isSlowDisk: false,
 };
 
+/** Of each step of a migration: whom a fault hit there. The link that is cut off is one of the source or the target. */
+export const stepColumns = ['source crashed', 'target crashed', 'migrator crashed', 'cut off'] as const;
+type StepColumn = (typeof stepColumns)[number];
+
+/** Steps that fewer migrations take than the first ones, and how much likelier a fault is there. */
+const rareSteps: ReadonlyMap<StepFact['to'], number> = new Map([
+  ['handover', 1.3],
+  ['ready', 1.5],
+  ['committed', 1.3],
+  ['aborted', 4],
+  ['dropped', 4],
+  ['open', 1.5],
+  ['opened', 1.5],
+  ['tidied', 2],
+]);
+const atStepMax = 0.8;
+
 /** Longest pause between two looks of a fault that hardly ever comes. */
 const pauseMsMax = 60_000;
 
@@ -72,7 +89,7 @@ export class FaultInjector implements FactListener {
   readonly #operators: Operators;
   #isCalm = false;
   #restarts = 0;
-  /** `source crashed at copy` and the like, with how often. */
+  /** `source copy: target crashed` and the like, with how often. */
   readonly counts = new Map<string, number>();
 
   constructor(options: {
@@ -108,26 +125,30 @@ export class FaultInjector implements FactListener {
     this.#every(rates.diskFull, () => this.#fillDisk(this.#anyBrick()));
   }
 
-  step({ side, to, party }: StepFact): void {
-    if (this.#isCalm || !this.#random.chance(this.#rates.atStep)) return;
-    const other = this.#anyBrick();
-    const where = `${side} ${to}`;
-    switch (this.#random.below(5)) {
-      case 0:
-      case 1:
-        if (this.#crashBrick(party, this.#random.chance(0.3))) this.#count(`${where}: it crashed`);
-        return;
-      case 2:
-        if (this.#crashTool()) this.#count(`${where}: the migrator crashed`);
-        return;
-      case 3:
-        if (other !== party && this.#crashBrick(other, this.#random.chance(0.3)))
-          this.#count(`${where}: another brick crashed`);
-        return;
-      default:
-        if (other === party) return;
-        this.#partition(party, other);
-        this.#count(`${where}: it was cut off`);
+  step({ side, to, file, source, target }: StepFact): void {
+    const chance = Math.min(this.#rates.atStep * (rareSteps.get(to) ?? 1), atStepMax);
+    if (this.#isCalm || !this.#random.chance(chance)) return;
+    const column = this.#random.pick(stepColumns);
+    if (this.#hit(column, file, source, target)) this.#count(`${side} ${to}: ${column}`);
+  }
+
+  /** @returns whether there was something to hit */
+  #hit(column: StepColumn, file: FileId, source: BrickName, target: BrickName): boolean {
+    switch (column) {
+      case 'source crashed':
+        return this.#crashBrick(source, this.#random.chance(0.3));
+      case 'target crashed':
+        return this.#crashBrick(target, this.#random.chance(0.3));
+      case 'migrator crashed':
+        return this.#crashTool(file);
+      case 'cut off': {
+        const [brick, other] = this.#random.pick([
+          [source, target],
+          [source, this.#anyParty()],
+          [target, this.#anyParty()],
+        ] as const);
+        return this.#random.chance(0.5) ? this.#partition(other, brick) : this.#cut(other, brick);
+      }
     }
   }
 
@@ -165,25 +186,27 @@ export class FaultInjector implements FactListener {
     });
   }
 
-  #crashTool(): boolean {
-    if (!this.#operators.crashOne()) return false;
+  #crashTool(moves?: FileId): boolean {
+    if (!this.#operators.crashOne(moves)) return false;
     this.#count('migrator crashed');
     return true;
   }
 
-  #partition(a: string, b: BrickName): void {
-    if (a === b || this.#cluster.network.isPartitioned(a, b)) return;
+  #partition(a: string, b: BrickName): boolean {
+    if (a === b || this.#cluster.network.isPartitioned(a, b)) return false;
     this.#count('partition');
     this.#cluster.journal.line(a, () => `CUT OFF from ${b}`);
     this.#cluster.network.partition(a, b);
     this.#later(async () => this.#cluster.network.heal(a, b));
+    return true;
   }
 
-  #cut(a: string, b: BrickName): void {
-    if (a === b) return;
+  #cut(a: string, b: BrickName): boolean {
+    if (a === b) return false;
     this.#count('connection reset');
     this.#cluster.journal.line(a, () => `RESET with ${b}`);
     this.#cluster.network.cut(a, b);
+    return true;
   }
 
   #failDisk(brick: BrickName): void {

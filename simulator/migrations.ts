@@ -27,6 +27,7 @@ export class Operators {
     freezeMsMax: 0,
   };
   readonly tools: (SimulatedTool | undefined)[] = [];
+  readonly #moving = new Map<SimulatedTool, FileId>();
   readonly #cluster: SimulatedCluster;
   readonly #random: SeededRandom;
   readonly #files: readonly FileId[];
@@ -67,9 +68,11 @@ export class Operators {
     return this.#running === 0;
   }
 
-  /** The one that moves this file, or any. */
-  crashOne(): boolean {
-    const tool = this.tools.find((one) => one?.party.isAlive === true);
+  /** Any of them, or the one that moves this file. @returns whether there was one */
+  crashOne(moves?: FileId): boolean {
+    const tool = this.tools.find(
+      (one) => one?.party.isAlive === true && (moves === undefined || this.#moving.get(one) === moves),
+    );
     if (tool === undefined) return false;
     this.#cluster.crashTool(tool);
     return true;
@@ -95,11 +98,20 @@ export class Operators {
   async #moveOne(tool: SimulatedTool): Promise<void> {
     const file = this.#random.pick(this.#files);
     const target = this.#random.pick([...tool.links.keys()]);
+    // Some moves end without a commit: their freeze is too short, or their operator thinks better of it.
+    const freezeMs = this.#random.chance(0.15)
+      ? this.#random.pick([1, 3, 10])
+      : this.#cluster.options.freezeMs;
+    const isCancelled = this.#random.chance(0.1);
+    this.#moving.set(tool, file);
     try {
-      this.#count(await this.#cluster.migrate(tool, file, target));
+      const options = { freezeMs, isCancelled: () => isCancelled };
+      this.#count(await this.#cluster.migrate(tool, file, target, options));
     } catch (error) {
       if (asRefusal(error) === undefined) throw error;
       this.counts.refused += 1;
+    } finally {
+      this.#moving.delete(tool);
     }
   }
 

@@ -1,5 +1,6 @@
 /** What many runs come to: sums of what they did, and the seeds that failed. Decides nothing. */
 import type { Violation } from './checks/violation.js';
+import { stepColumns } from './faults.js';
 import type { SimulationResult } from './simulation.js';
 
 /** Of one run, small enough to be sent between threads. */
@@ -82,16 +83,15 @@ function addCounts(counts: Map<string, number>, more: RunSummary['faults']): voi
   for (const [what, times] of more) counts.set(what, (counts.get(what) ?? 0) + times);
 }
 
-/** `source copy: it crashed` and the like, as rows: step, then how often each party was hit at it. */
-export const stepColumns = ['it crashed', 'the migrator crashed', 'another brick crashed', 'it was cut off'];
-
+/** `source copy: target crashed` and the like, as rows: step, then how often each party was hit at it. */
 export function faultsByStep(totals: Totals): { step: string; times: number[] }[] {
+  const columns: readonly string[] = stepColumns;
   const rows = new Map<string, number[]>();
   for (const [what, times] of totals.faults) {
     const [step, how] = what.split(': ');
-    const column = stepColumns.indexOf(how ?? '');
+    const column = columns.indexOf(how ?? '');
     if (step === undefined || column < 0) continue;
-    const row = rows.get(step) ?? stepColumns.map(() => 0);
+    const row = rows.get(step) ?? columns.map(() => 0);
     row[column] = times;
     rows.set(step, row);
   }

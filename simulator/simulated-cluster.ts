@@ -8,7 +8,7 @@ import { BrickLinks, type ConnectOptions } from '../dht/brick-links.js';
 import { type DistributedVolume, openVolume } from '../dht/distributed-volume.js';
 import { plainLayout } from '../dht/layout.js';
 import type { BrickEntry, VolumeFile } from '../dht/volume-file.js';
-import { migrateFile } from '../migrator/migrator.js';
+import { type MigrateOptions, migrateFile } from '../migrator/migrator.js';
 import { Mount } from '../mount/mount.js';
 import type { BrickName, ClientId, FileId, MigrationId } from '../wire/ids.js';
 import { rootFileId } from '../wire/ids.js';
@@ -276,7 +276,7 @@ export class SimulatedCluster {
     tool: SimulatedTool,
     file: FileId,
     target: BrickName,
-    options: { freezeMs?: number; onProgress?: (report: MigrationReport) => void } = {},
+    options: Partial<Pick<MigrateOptions, 'freezeMs' | 'onProgress' | 'isCancelled'>> = {},
   ): Promise<MigrationReport> {
     const { party, links, volume } = tool;
     return migrateFile({
@@ -284,10 +284,10 @@ export class SimulatedCluster {
       volume,
       file,
       target,
-      freezeMs: options.freezeMs ?? this.options.freezeMs,
+      freezeMs: this.options.freezeMs,
       clock: party.clock,
       random: party.random,
-      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+      ...options,
     });
   }
 
@@ -328,8 +328,10 @@ export class SimulatedCluster {
   #hear(party: string, event: string, fields: Readonly<Record<string, unknown>>): void {
     if (event === 'migration step') {
       this.facts.tell('step', {
-        party: party as BrickName,
         migration: String(fields.migration) as MigrationId,
+        file: String(fields.file) as FileId,
+        source: String(fields.source ?? party) as BrickName,
+        target: String(fields.target ?? party) as BrickName,
         side: fields.side === 'target' ? 'target' : 'source',
         to: String(fields.to) as SourcePhase | TargetPhase,
       });
