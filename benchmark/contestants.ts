@@ -53,11 +53,13 @@ function raiseReadAhead(point: string): void {
 /** A process that serves a mount in the foreground. */
 class MountServer implements Running {
   readonly folder: string;
+  readonly #points: readonly string[];
   readonly #child: ChildProcess;
   #said = '';
 
-  private constructor(point: string, child: ChildProcess) {
-    this.folder = point;
+  private constructor(points: readonly [string, ...string[]], child: ChildProcess) {
+    [this.folder] = points;
+    this.#points = points;
     this.#child = child;
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (text) => {
@@ -69,7 +71,7 @@ class MountServer implements Running {
   static async start(
     command: string,
     args: readonly string[],
-    point: string,
+    points: readonly [string, ...string[]],
     env = {},
   ): Promise<MountServer> {
     const child = spawn(command, args, {
@@ -77,27 +79,29 @@ class MountServer implements Running {
       cwd: '/',
       env: { ...process.env, ...env },
     });
-    const server = new MountServer(point, child);
+    const server = new MountServer(points, child);
     child.once('error', (error) => {
       server.#said += error.message;
     });
-    for (let waited = 0; mountedAt(point) === undefined; waited += 20) {
+    for (let waited = 0; points.some((point) => mountedAt(point) === undefined); waited += 20) {
       if (hasEnded(child) || waited > answerMsMax) {
         await server.end();
-        throw new Error(server.#said.trim().split('\n').at(-1) || `${command} did not mount ${point}`);
+        throw new Error(
+          server.#said.trim().split('\n').at(-1) || `${command} did not mount ${points.join(', ')}`,
+        );
       }
       await sleep(20);
     }
-    raiseReadAhead(point);
+    for (const point of points) raiseReadAhead(point);
     return server;
   }
 
   async end(): Promise<void> {
-    const { folder } = this;
     this.#child.kill('SIGTERM');
     for (let waited = 0; !hasEnded(this.#child) && waited < endMsMax; waited += 20) await sleep(20);
     this.#child.kill('SIGKILL');
-    if (mountedAt(folder) !== undefined) spawnSync('umount', ['-l', folder], { timeout: endMsMax });
+    for (const point of this.#points)
+      if (mountedAt(point) !== undefined) spawnSync('umount', ['-l', point], { timeout: endMsMax });
   }
 }
 
@@ -127,7 +131,7 @@ const nullFuse: Contestant = {
   start(folder) {
     needFuse();
     const point = pointIn(folder);
-    return MountServer.start(programPath('null-fuse'), [point], point);
+    return MountServer.start(programPath('null-fuse'), [point], [point]);
   },
 };
 
@@ -146,15 +150,19 @@ function ownLibfuse(folder: string): Record<string, string> {
   return { LD_LIBRARY_PATH: links };
 }
 
+/** The same files at each point. @param folder for what it needs itself */
+export function startFuseNative(folder: string, points: readonly [string, ...string[]]): Promise<Running> {
+  const program = fileURLToPath(new URL('./fuse-native-rival.js', import.meta.url));
+  return MountServer.start(process.execPath, [program, ...points], points, ownLibfuse(folder));
+}
+
 const fuseNative: Contestant = {
   name: 'fuse-native',
   title: 'fuse-native (locks stay in the kernel)',
   async start(folder) {
     needFuse();
-    const point = pointIn(folder);
-    const program = fileURLToPath(new URL('./fuse-native-rival.js', import.meta.url));
     try {
-      return await MountServer.start(process.execPath, [program, point], point, ownLibfuse(folder));
+      return await startFuseNative(folder, [pointIn(folder)]);
     } catch (error) {
       throw new Unavailable(`fuse-native does not run here: ${(error as Error).message}`, { cause: error });
     }
@@ -176,7 +184,11 @@ const lockferry: Contestant = {
     });
     try {
       await startBricks(place);
-      const mount = await MountServer.start(process.execPath, [cliPath, 'mount', place.folder, point], point);
+      const mount = await MountServer.start(
+        process.execPath,
+        [cliPath, 'mount', place.folder, point],
+        [point],
+      );
       return {
         folder: point,
         end: async () => {

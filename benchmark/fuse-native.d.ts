@@ -11,6 +11,14 @@ declare module 'fuse-native' {
   type Done<T = undefined> = (code: number, value?: T) => void;
   export interface Operations {
     getattr?(path: string, done: Done<Stat>): void;
+    fgetattr?(path: string, fd: number, done: Done<Stat>): void;
+    mkdir?(path: string, mode: number, done: Done): void;
+    rmdir?(path: string, done: Done): void;
+    chmod?(path: string, mode: number, done: Done): void;
+    /** Times in milliseconds. */
+    utimens?(path: string, atime: number, mtime: number, done: Done): void;
+    truncate?(path: string, size: number, done: Done): void;
+    ftruncate?(path: string, fd: number, size: number, done: Done): void;
     readdir?(path: string, done: Done<string[]>): void;
     open?(path: string, flags: number, done: Done<number>): void;
     create?(path: string, mode: number, done: Done<number>): void;
@@ -22,6 +30,7 @@ declare module 'fuse-native' {
   }
   export default class Fuse {
     static readonly ENOENT: number;
+    static readonly ENOTEMPTY: number;
     constructor(mountpoint: string, operations: Operations, options?: { readonly bigWrites?: boolean });
     mount(done: (error: Error | null) => void): void;
     unmount(done: (error: Error | null) => void): void;
