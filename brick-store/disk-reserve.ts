@@ -17,14 +17,34 @@ export interface ReserveOptions {
 }
 
 const mib = 1024 * 1024;
-/** LevelDB's write buffer. Twice its default: half as many small tables to merge while large files are written. */
-export const writeBufferBytes = 8 * mib;
+/** Data of this many write buffers: two logs, their tables, and a compaction of some tables. */
+const buffersPerReserve = 8;
 /** Opening after a failure writes a table for each of two logs, as long as the write buffer, and a manifest. */
-const ballastBytesDefault = 2.5 * writeBufferBytes;
+const buffersPerBallast = 2.5;
 /** A batch up to this size is metadata (an inode, an entry, an answer), and passes below the reserve for data. */
 const smallBytesMax = 2048;
 /** Bytes written after which the disk is asked again; asking takes a few microseconds. */
 const bytesPerQuestion = 4 * mib;
+
+/**
+ * What is kept free of a disk for data. LevelDB compacts some tens of MiB at a time before it frees the old tables, and
+ * writes two logs and their tables meanwhile: 32 MiB were met full in tests of a disk of 128 MiB. A small disk gives
+ * what it can.
+ */
+const reserveOf = (totalBytes: number): number =>
+  Math.min(Math.max(totalBytes / 50, 64 * mib), 256 * mib, totalBytes / 4);
+
+const sizeOfDisk = (folder: string): { totalBytes: number; freeBytes: number } => {
+  const { blocks, bavail, bsize } = statfsSync(folder);
+  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+};
+
+/**
+ * LevelDB's write buffer: 8 MiB, 32 MiB where the disk has room for what that takes. Every write of content puts its
+ * inode too, so each table overlaps the last and is merged with it; fewer and larger tables are merged less often.
+ */
+export const writeBufferBytesOf = (folder: string): number =>
+  Math.max(8 * mib, Math.floor(reserveOf(sizeOfDisk(folder).totalBytes) / buffersPerReserve));
 
 export class DiskReserve {
   readonly #folder: string;
@@ -46,13 +66,10 @@ export class DiskReserve {
     this.#folder = folder;
     this.#ballastPath = join(folder, 'ballast');
     this.#totalBytes = this.#ask();
-    // LevelDB compacts some tens of MiB at a time before it frees the old tables, and writes two logs and their tables
-    // meanwhile: 32 MiB were met full in tests of a disk of 128 MiB. A small disk gives what it can.
-    const data = Math.min(Math.max(this.#totalBytes / 50, 64 * mib), 256 * mib, this.#totalBytes / 4);
-    this.#dataReserveBytes = options.dataReserveBytes ?? data;
+    this.#dataReserveBytes = options.dataReserveBytes ?? reserveOf(this.#totalBytes);
     this.#lastReserveBytes = options.lastReserveBytes ?? this.#dataReserveBytes / 4;
-    this.#ballastBytes =
-      options.ballastBytes ?? Math.floor(Math.min(ballastBytesDefault, this.#totalBytes / 16));
+    const ballast = Math.min(buffersPerBallast * writeBufferBytesOf(folder), this.#totalBytes / 16);
+    this.#ballastBytes = options.ballastBytes ?? Math.floor(ballast);
   }
 
   /** Set where these writes may not be made now. Otherwise their bytes count as used. */
@@ -152,9 +169,9 @@ export class DiskReserve {
   }
 
   #ask(): number {
-    const { blocks, bavail, bsize } = statfsSync(this.#folder);
-    this.#totalBytes = blocks * bsize;
-    this.#freeBytes = bavail * bsize;
+    const { totalBytes, freeBytes } = sizeOfDisk(this.#folder);
+    this.#totalBytes = totalBytes;
+    this.#freeBytes = freeBytes;
     this.#writtenBytes = 0;
     return this.#totalBytes;
   }

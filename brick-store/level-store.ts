@@ -7,12 +7,12 @@
  * the next recovery (db/log_reader.cc skips to the next block). So nothing is written after a failure until the
  * database was closed and opened again, which reads the log and begins a new one.
  */
-import { open, readdir } from 'node:fs/promises';
+import { mkdir, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BatchOperation, Level } from 'level';
 import { silentTrace, type Trace } from '../host/trace.js';
 import { Refusal } from '../wire/errors.js';
-import { DiskReserve, writeBufferBytes } from './disk-reserve.js';
+import { DiskReserve, writeBufferBytesOf } from './disk-reserve.js';
 import type { KeyRange, Store, StoreEntry, StoreOp } from './store.js';
 import { type Group, WriteQueue } from './write-queue.js';
 
@@ -50,13 +50,15 @@ const codesOf = (error: unknown): string[] => {
 };
 
 async function openDatabase(folder: string): Promise<Database> {
-  const database = new Level<Buffer, Buffer>(folder, {
-    keyEncoding: 'buffer',
-    valueEncoding: 'buffer',
-    cacheSize: 32 * 1024 * 1024,
-    writeBufferSize: writeBufferBytes,
-  }) as Database;
+  let database: Database;
   try {
+    await mkdir(folder, { recursive: true });
+    database = new Level<Buffer, Buffer>(folder, {
+      keyEncoding: 'buffer',
+      valueEncoding: 'buffer',
+      cacheSize: 32 * 1024 * 1024,
+      writeBufferSize: writeBufferBytesOf(folder),
+    }) as Database;
     await database.open();
   } catch (error) {
     if (codesOf(error).includes('LEVEL_LOCKED'))
