@@ -8,16 +8,20 @@ import { systemClock } from '../host/clock.js';
 import { systemRandom } from '../host/random.js';
 import { rootFileId } from '../wire/ids.js';
 import { SocketNetwork } from '../wire/socket-network.js';
+import { tolerateGarbage } from './garbage.js';
 import { logLevel, openTrace } from './log.js';
 import { removePidFile, writePidFile } from './pid-file.js';
 import { untilSignal } from './signals.js';
 import { brickPidFile, findBrick, openVolumeFolder, type VolumeFolder } from './volume-folder.js';
+
+const rootsOwner = { uid: 0, gid: 0 };
 
 async function brick(options: { volume: string; name: string }): Promise<void> {
   const place = openVolumeFolder(options.volume);
   const entry = findBrick(place, options.name, 'also joining');
   const trace = openTrace(entry.name, logLevel('info'));
   const stopped = untilSignal();
+  tolerateGarbage();
   const store = await openLevelStore(entry.folder, { trace });
   // Only one process has the store open; once it answers, whoever asks who it is must find it named.
   const pidFile = brickPidFile(place.folder, entry.name);
@@ -31,6 +35,7 @@ async function brick(options: { volume: string; name: string }): Promise<void> {
       address: entry.address,
       graceMs: volume.graceMs,
       rootLayout: plainLayout(rootFileId, volume.rootBricks ?? volume.bricks.map(({ name }) => name)),
+      rootOwner: volume.rootOwner ?? rootsOwner,
       // A brick that was added since this one started is in volume.json by the time that anybody names it.
       bricks: { get: (name) => addressOf(place, name) ?? addressOf(openVolumeFolder(place.folder), name) },
       host: hostname(),

@@ -107,6 +107,7 @@ export async function createVolumeFolder(path: string, wanted: NewVolume): Promi
     freezeMs: wanted.freezeMs ?? freezeMsDefault,
     attrTimeoutMs: 1000,
     bricks,
+    rootOwner: { uid: process.getuid!(), gid: process.getgid!() },
     version: 1,
   };
   parseVolumeFile(serialiseVolumeFile(volume), 'the new volume');

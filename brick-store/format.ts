@@ -14,9 +14,11 @@ import type { Store } from './store.js';
 const identityKey = brickKey('identity');
 
 export interface BrickFormat extends BrickIdentity {
-  /** Of the root directory: the same on every brick. */
+  /** This and what follows, of the root directory: the same on every brick. */
   readonly timeNs: bigint;
   readonly layout: readonly HashRange[];
+  readonly uid: number;
+  readonly gid: number;
 }
 
 export function readIdentity(store: Store): BrickIdentity | undefined {
@@ -39,8 +41,8 @@ export async function formatBrick(store: Store, format: BrickFormat): Promise<vo
     file: rootFileId,
     type: 'dir',
     mode: 0o755,
-    uid: 0,
-    gid: 0,
+    uid: format.uid,
+    gid: format.gid,
     rdev: 0,
     size: 0,
     timeNs: format.timeNs,

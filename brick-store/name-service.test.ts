@@ -124,7 +124,7 @@ const inBrick = (title: string, run: (brick: Brick, t: Test) => Promise<void> | 
       await store.close();
       rmSync(folder, { recursive: true, force: true });
     });
-    await formatBrick(store, { volume: 'v', brick, timeNs: 1n, layout });
+    await formatBrick(store, { volume: 'v', brick, timeNs: 1n, layout, uid: 0, gid: 0 });
     await run(new Brick(store), t);
   });
 
@@ -134,10 +134,10 @@ inBrick('a formatted store is a brick with a root, and stays that brick', async 
   t.same(readIdentity(b.store), { volume: 'v', brick });
   t.match(b.stat(rootFileId), { type: 'dir', mode: 0o755, nlink: 2 });
   b.create('a');
-  await formatBrick(b.store, { volume: 'v', brick, timeNs: 9n, layout });
+  await formatBrick(b.store, { volume: 'v', brick, timeNs: 9n, layout, uid: 0, gid: 0 });
   t.equal(b.count(), 2, 'formatting again changes nothing');
   t.ok(b.at('a'));
-  await t.rejects(formatBrick(b.store, { volume: 'w', brick, timeNs: 1n, layout }), {
+  await t.rejects(formatBrick(b.store, { volume: 'w', brick, timeNs: 1n, layout, uid: 0, gid: 0 }), {
     message: /belongs to brick brick-1 of volume v, not to brick brick-1 of volume w/,
   });
 });

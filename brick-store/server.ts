@@ -25,6 +25,8 @@ export interface BrickConfig {
   readonly graceMs: number;
   /** How names of the root directory are spread; the same for every brick. */
   readonly rootLayout: readonly HashRange[];
+  /** Whose the root directory is when it is made. */
+  readonly rootOwner: { readonly uid: number; readonly gid: number };
   /** The bricks of the volume, as they are when it is asked: moves go straight from brick to brick. */
   readonly bricks: { get(name: BrickName): Address | undefined };
   /** For people, in `status` and in the logs of others. */
@@ -52,6 +54,7 @@ export async function runBrick(config: BrickConfig, doors: BrickDoors): Promise<
     volume: config.volume,
     brick: config.name,
     layout: config.rootLayout,
+    ...config.rootOwner,
     timeNs: doors.clock.wallNs(),
   });
   const peers = new Peers(config, doors);

@@ -66,6 +66,15 @@ t.test('an error names the file, the field and what is expected', async (t) => {
   t.throws(() => parseVolumeFile('[]', '/v/volume.json'), /must be an object/);
 });
 
+t.test('the owner of the root directory is two numbers', async (t) => {
+  t.same(parse({ rootOwner: { uid: 1000, gid: 100 } }).rootOwner, { uid: 1000, gid: 100 });
+  t.throws(() => parse({ rootOwner: { uid: -1, gid: 0 } }), /"rootOwner.uid" must be a whole number/);
+  t.throws(
+    () => parse({ rootOwner: { uid: 0, gid: 2 ** 32 - 1 } }),
+    /"rootOwner.gid" must be a whole number/,
+  );
+});
+
 t.test('bricks that join lie in the folder like the others; bricks that left are names', async (t) => {
   const joiningBricks = [{ name: 'brick-9', address: 'unix:run/brick-9.sock', folder: 'bricks/brick-9' }];
   const read = parse({ joiningBricks, rootBricks: ['brick-1'], retiredBricks: ['brick-8'] });

@@ -20,6 +20,12 @@ export interface BrickEntry {
   readonly folder: string;
 }
 
+/** As in stat(2). */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface VolumeFile {
   readonly format: typeof volumeFileFormat;
   /** 32 hex digits, drawn once. Bricks refuse clients of another volume. */
@@ -41,6 +47,8 @@ export interface VolumeFile {
   readonly joiningBricks?: readonly BrickEntry[];
   /** Bricks that have left the volume. Their names are never used again. */
   readonly retiredBricks?: readonly BrickName[];
+  /** Who made the volume: the root directory is theirs. Absent: root's. */
+  readonly rootOwner?: Owner;
   /** Grows with every change of this file; a mount that sees a higher one builds a new graph. */
   readonly version: number;
 }
@@ -130,6 +138,20 @@ function checkNames<F extends 'rootBricks' | 'retiredBricks'>(reader: Reader, me
   return { [field]: value as BrickName[] } as { [N in F]: BrickName[] };
 }
 
+/** (uid_t)-1 is nobody: chown(2) takes it for "leave it". */
+const idMax = 0xffff_fffe;
+
+function checkOwner(reader: Reader, value: unknown): { rootOwner?: Owner } {
+  if (value === undefined) return {};
+  const members = reader.object(value, 'rootOwner');
+  return {
+    rootOwner: {
+      uid: reader.whole(members.uid, 'rootOwner.uid', 0, idMax),
+      gid: reader.whole(members.gid, 'rootOwner.gid', 0, idMax),
+    },
+  };
+}
+
 /**
  * @param where the path of the file, for error messages
  * @throws VolumeFileError which names the file, the field and what is expected
@@ -160,6 +182,7 @@ export function checkVolumeFile(value: unknown, where: string): VolumeFile {
       ? {}
       : { joiningBricks: checkBricks(reader, members.joiningBricks) }),
     ...checkNames(reader, members, 'rootBricks'),
+    ...checkOwner(reader, members.rootOwner),
     ...checkNames(reader, members, 'retiredBricks'),
     version: reader.whole(members.version ?? 1, 'version', 1, Number.MAX_SAFE_INTEGER),
   };

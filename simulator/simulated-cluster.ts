@@ -138,6 +138,7 @@ export class SimulatedCluster {
         address: `unix:/${name}`,
         graceMs,
         rootLayout: plainLayout(rootFileId, rootBricks ?? bricks.map((entry) => entry.name)),
+        rootOwner: { uid: 0, gid: 0 },
         bricks: { get: (peer) => joined(this.volumeFile).find((entry) => entry.name === peer)?.address },
         host: 'simulated',
         pid: this.#runs,

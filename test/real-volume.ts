@@ -76,6 +76,7 @@ export class RealVolume {
       address: `unix:/${name}`,
       graceMs: this.volumeFile.graceMs,
       rootLayout: plainLayout(rootFileId, names),
+      rootOwner: { uid: 0, gid: 0 },
       bricks: {
         get: (one: BrickName) => this.volumeFile.bricks.find((brick) => brick.name === one)?.address,
       },
