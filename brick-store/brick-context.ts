@@ -42,7 +42,9 @@ export class BrickContext {
 
   /** An inode without names lives while somebody has it open. */
   deleteIfUnused(file: FileId): void {
-    const work = this.parts.queue.run(file, () => {
+    const work = this.parts.queue.run(file, (): undefined | Promise<void> => {
+      const { repairing } = this.parts.store;
+      if (repairing !== undefined) return repairing.then(() => this.deleteIfUnused(file));
       if (!this.parts.state.isUnused(file) || this.parts.arrivals.isAwaited(file)) return undefined;
       return this.exclusive(file, this.parts.state.inodes.planDelete(file));
     });
@@ -56,9 +58,10 @@ export class BrickContext {
    * @throws Refusal EREMOTE, ESTALE, EFENCED
    */
   atHome<T>(session: Session, file: FileId, task: () => T | Promise<T>): T | Promise<T> {
-    const { repairing } = this.parts.store;
-    if (repairing !== undefined) return repairing.then(() => this.atHome(session, file, task));
     return this.parts.queue.run(file, () => {
+      const { repairing } = this.parts.store;
+      // Also where a freeze ended because the disk failed: nothing can be decided on a store that cannot be read.
+      if (repairing !== undefined) return repairing.then(() => this.atHome(session, file, task));
       // Looked at here, not on arrival: the file may have come while this waited.
       if (this.parts.arrivals.needsConfirm(session.client, file)) {
         return this.parts.arrivals.confirm(session.client, file).then(() => this.atHome(session, file, task));
