@@ -85,6 +85,7 @@ function printTotals(totals: Totals, wallMs: number): void {
       `${totals.committed} committed, ${totals.aborted} aborted, ${totals.refused} refused or cut short`,
     ],
     ['moved with them', `${totals.holders} locks, ${totals.waiters} waiters`],
+    ['graphs changed', `${totals.graphs} times by some mount`],
     ['longest freeze', `${formatMs(totals.freezeMsMax)} (virtual)`],
     ['virtual time', `${(totals.virtualMs / 3_600_000).toFixed(1)} hours, ${totals.events} events`],
     ['wall time', `${(wallMs / 1000).toFixed(1)} s, ${perSecond} runs a second`],

@@ -15,6 +15,7 @@ export interface RunSummary {
   readonly refused: number;
   readonly holders: number;
   readonly waiters: number;
+  readonly graphs: number;
   readonly freezeMsMax: number;
   readonly faults: readonly (readonly [what: string, times: number])[];
   readonly calls: readonly (readonly [what: string, times: number])[];
@@ -27,6 +28,7 @@ export const summaryOf = (result: SimulationResult): RunSummary => ({
   virtualMs: result.virtualMs,
   events: result.events,
   ...result.migrations,
+  graphs: result.graphs,
   faults: [...result.faults],
   calls: [...result.calls],
 });
@@ -41,6 +43,7 @@ export interface Totals {
   refused: number;
   holders: number;
   waiters: number;
+  graphs: number;
   freezeMsMax: number;
   readonly faults: Map<string, number>;
   readonly calls: Map<string, number>;
@@ -56,6 +59,7 @@ export const noTotals = (): Totals => ({
   refused: 0,
   holders: 0,
   waiters: 0,
+  graphs: 0,
   freezeMsMax: 0,
   faults: new Map(),
   calls: new Map(),
@@ -72,6 +76,7 @@ export function addRun(totals: Totals, run: RunSummary): void {
     'refused',
     'holders',
     'waiters',
+    'graphs',
   ] as const)
     totals[member] += run[member];
   totals.freezeMsMax = Math.max(totals.freezeMsMax, run.freezeMsMax);

@@ -7,6 +7,7 @@
 import { asRefusal } from '../wire/errors.js';
 import type { BrickName, ByteText, FileId } from '../wire/ids.js';
 import { rootFileId } from '../wire/ids.js';
+import { Administrator } from './administrator.js';
 import { Content } from './checks/content-history.js';
 import { Exclusion } from './checks/exclusion.js';
 import { LockBook } from './checks/lock-book.js';
@@ -43,6 +44,8 @@ export interface SimulationResult {
   readonly migrations: MigrationCounts;
   readonly faults: ReadonlyMap<string, number>;
   readonly calls: ReadonlyMap<string, number>;
+  /** Changes of a mount from one graph to the next that came to their end. */
+  readonly graphs: number;
 }
 
 const settleMsMax = 60_000;
@@ -55,6 +58,7 @@ interface Draw {
   readonly operators: number;
   readonly moveMsMax: number;
   readonly work: WorkloadOptions;
+  readonly volumeChanges: number;
 }
 
 function draw(random: SeededRandom): Draw {
@@ -71,6 +75,7 @@ function draw(random: SeededRandom): Draw {
       holdMsMax: random.pick([2, 40, 400]),
       killChance: random.pick([0, 0.02, 0.1]),
     },
+    volumeChanges: random.chance(0.15) ? 1 + random.below(4) : 0,
   };
 }
 
@@ -89,6 +94,8 @@ class Simulation {
   #workload!: Workload;
   #operators!: Operators;
   #faults!: FaultInjector;
+  #administrator!: Administrator;
+  #graphs = 0;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -107,7 +114,7 @@ class Simulation {
       journal.mark(check);
       journal.line('CHECK', () => `${check}: ${text}`);
     });
-    this.#homes = new Homes(new Map([...cluster.bricks].map(([name, { disk }]) => [name, disk])));
+    this.#homes = new Homes(cluster.disks);
     this.#book = new LockBook(this.#homes, now);
     for (const listener of [
       this.#homes,
@@ -116,6 +123,7 @@ class Simulation {
       new TicketOrder(this.#book, this.#violations, () => scheduler.eventCount),
       new Content(this.#violations),
       new NoFault(this.#violations),
+      { graphEnded: () => void (this.#graphs += 1) },
     ])
       facts.listen(listener);
     watchOneHome(this.#homes, this.#violations);
@@ -143,6 +151,7 @@ class Simulation {
       migrations: this.#operators?.counts,
       faults: this.#faults?.counts ?? new Map(),
       calls: this.#workload?.counts ?? new Map(),
+      graphs: this.#graphs,
     };
   }
 
@@ -173,11 +182,14 @@ class Simulation {
     cluster.facts.listen(this.#faults);
     this.#workload.start();
     this.#operators.start(this.#draw.operators);
+    this.#administrator = new Administrator(cluster, cluster.random('administrator'));
+    this.#administrator.start(this.#draw.volumeChanges);
     this.#faults.start();
     const half = this.#workload.operationsLeft * random.between(0.2, 0.8);
     await this.#until(() => this.#workload.operationsLeft <= half, 20_000);
     await this.#faults.calm();
     this.#operators.stop();
+    this.#administrator.stop();
     this.#workload.pause();
     await this.#compareAtRest();
     await this.#end(files);
@@ -262,7 +274,9 @@ class Simulation {
     }
     if (!this.#workload.isStill) left.push(...this.#workload.describe());
     if (!this.#operators.isOver) left.push('an operator is not done');
-    for (const { name, kernel } of this.#cluster.mounts.values()) {
+    if (!this.#administrator.isOver) left.push('the administrator is not done');
+    for (const { name, kernel, graphChanges } of this.#cluster.mounts.values()) {
+      if (graphChanges > 0) left.push(`${name} changes its graph`);
       for (const complaint of kernel.complaints.splice(0))
         this.#violations.add('no fault', `${name}: ${complaint}`);
       const waiting = [...kernel.processes].filter((process) => process.isBlocked).length;
