@@ -19,6 +19,7 @@ import { Mount } from '../mount/mount.js';
 import { SocketNetwork } from '../wire/socket-network.js';
 import { cliPath, logTail } from './brick-processes.js';
 import { Failure } from './failure.js';
+import { tolerateGarbage } from './garbage.js';
 import { logLevel, openTrace } from './log.js';
 import { checkCanMount, checkMountpoint } from './mountpoints.js';
 import { removePidFile, writePidFile } from './pid-file.js';
@@ -49,6 +50,7 @@ async function check(folder: string, mountpoint: string): Promise<{ place: Volum
 
 async function serve(place: VolumeFolder, point: string, isDaemon: boolean): Promise<void> {
   const stopped = untilSignal();
+  tolerateGarbage();
   const trace = openTrace(`mount ${point}`, logLevel(isDaemon ? 'info' : 'warn'));
   const volume = await openVolume({
     volumeFile: place.volume,
