@@ -153,6 +153,7 @@ function buildNative(isFresh) {
   const sources = [
     join(root, 'binding.gyp'),
     ...filesBelow('mount', ['.c', '.h']),
+    ...filesBelow('wire', ['.c', '.h']),
     ...filesBelow('conformance', ['.c', '.h']),
   ];
   whenChanged(join(folder, '.lockferry-stamp'), sources, join(folder, 'Release'), () => {

@@ -16,7 +16,10 @@ import type { Address, Connection } from './network.js';
 import { Responder } from './responder.js';
 import { SocketNetwork } from './socket-network.js';
 
-const network = new SocketNetwork();
+/** As bricks and mounts use it, and as it is where the native part is not built. */
+const networks = { native: new SocketNetwork(), 'node:net': new SocketNetwork(false) };
+const ways = ['native', 'node:net'] as const;
+let network = networks.native;
 const file = 'f'.repeat(32) as FileId;
 
 /** What a connection received, and its end. */
@@ -60,8 +63,16 @@ const addresses = (t: Test): Record<string, Address> => {
   };
 };
 
-for (const kind of ['unix', 'unix with a path longer than sun_path', 'tcp', 'tcp by name']) {
-  t.test(`${kind}: bytes arrive in order at both ends, and both learn of the end`, async (t) => {
+const everyWay = (kinds: readonly string[]) => ways.flatMap((way) => kinds.map((kind) => ({ way, kind })));
+
+for (const { way, kind } of everyWay([
+  'unix',
+  'unix with a path longer than sun_path',
+  'tcp',
+  'tcp by name',
+])) {
+  t.test(`${way}, ${kind}: bytes arrive in order at both ends, and both learn of the end`, async (t) => {
+    network = networks[way];
     const data = Buffer.alloc(3 * transferBytesMax, 'one and two and three ');
     let server: ReturnType<typeof record> | undefined;
     const { address } = await listen(t, addresses(t)[kind]!, (connection) => {
@@ -201,56 +212,63 @@ function linkTo(t: Test, address: Address): BrickLink {
   return link;
 }
 
-for (const kind of ['unix', 'tcp']) {
-  t.test(`${kind}: a malformed or oversized message ends its own connection and no other`, async (t) => {
-    const { address, warnings } = await smallBrick(t, addresses(t)[kind]!);
-    const link = linkTo(t, address);
-    await link.start();
-    const tooLong = Buffer.alloc(4);
-    tooLong.writeUInt32LE(frameBytesMax + 1);
-    const bad: [string, Buffer, RegExp][] = [
-      ['a frame of no length', Buffer.alloc(8), /a frame of 0 bytes/],
-      ['a frame over the limit', tooLong, /a frame of \d+ bytes; it must be/],
-      ['another protocol', Buffer.from('GET / HTTP/1.1\r\n\r\n'), /a frame of \d+ bytes/],
-      ['no msgpack', Buffer.from([2, 0, 0, 0, 0xc1, 0xc1]), /not msgpack/],
-      ['no envelope', Buffer.from([1, 0, 0, 0, 5]), /expected an envelope/],
-      [
-        'an unknown message',
-        Buffer.from([7, 0, 0, 0, 0x95, 0, 1, 1, 0x7f, 0x90, 0xc0]),
-        /not msgpack|no message/,
-      ],
-    ];
-    for (const [what, bytes, reason] of bad) {
-      const held = link.call('read', { file, offset: 7, length: transferBytesMax });
-      const path = address.slice(5);
-      const raw =
-        kind === 'unix' ? createConnection({ path }) : createConnection(Number(address.split(':')[2]));
-      t.teardown(() => raw.destroy());
-      const closed = once(raw, 'close');
-      raw.on('error', () => undefined).resume();
-      raw.write(bytes);
-      await closed;
-      t.match(warnings.at(-1), reason, what);
-      const { data } = await held;
-      t.ok(data.byteLength === transferBytesMax && data.every((byte) => byte === 7), 'the other is served');
-    }
-    t.equal(warnings.length, bad.length);
-    t.equal(link.state, 'up');
-    await link.close();
-  });
+for (const { way, kind } of everyWay(['unix', 'tcp'])) {
+  t.test(
+    `${way}, ${kind}: a malformed or oversized message ends its own connection and no other`,
+    async (t) => {
+      network = networks[way];
+      const { address, warnings } = await smallBrick(t, addresses(t)[kind]!);
+      const link = linkTo(t, address);
+      await link.start();
+      const tooLong = Buffer.alloc(4);
+      tooLong.writeUInt32LE(frameBytesMax + 1);
+      const bad: [string, Buffer, RegExp][] = [
+        ['a frame of no length', Buffer.alloc(8), /a frame of 0 bytes/],
+        ['a frame over the limit', tooLong, /a frame of \d+ bytes; it must be/],
+        ['another protocol', Buffer.from('GET / HTTP/1.1\r\n\r\n'), /a frame of \d+ bytes/],
+        ['no msgpack', Buffer.from([2, 0, 0, 0, 0xc1, 0xc1]), /not msgpack/],
+        ['no envelope', Buffer.from([1, 0, 0, 0, 5]), /expected an envelope/],
+        [
+          'an unknown message',
+          Buffer.from([7, 0, 0, 0, 0x95, 0, 1, 1, 0x7f, 0x90, 0xc0]),
+          /not msgpack|no message/,
+        ],
+      ];
+      for (const [what, bytes, reason] of bad) {
+        const held = link.call('read', { file, offset: 7, length: transferBytesMax });
+        const path = address.slice(5);
+        const raw =
+          kind === 'unix' ? createConnection({ path }) : createConnection(Number(address.split(':')[2]));
+        t.teardown(() => raw.destroy());
+        const closed = once(raw, 'close');
+        raw.on('error', () => undefined).resume();
+        raw.write(bytes);
+        await closed;
+        t.match(warnings.at(-1), reason, what);
+        const { data } = await held;
+        t.ok(data.byteLength === transferBytesMax && data.every((byte) => byte === 7), 'the other is served');
+      }
+      t.equal(warnings.length, bad.length);
+      t.equal(link.state, 'up');
+      await link.close();
+    },
+  );
 }
 
-t.test('many calls at once, small and large, over one socket', async (t) => {
-  const { address } = await smallBrick(t, addresses(t).unix!);
-  const link = linkTo(t, address);
-  await link.start();
-  const calls = Array.from({ length: 400 }, (_, at) => {
-    const length = at % 10 === 0 ? 300_000 : at;
-    return link.call('read', { file, offset: at, length }).then(({ data }) => {
-      if (data.byteLength !== length || data.some((byte) => byte !== at % 256)) t.fail(`read ${at} is wrong`);
+for (const way of ways)
+  t.test(`${way}: many calls at once, small and large, over one socket`, async (t) => {
+    network = networks[way];
+    const { address } = await smallBrick(t, addresses(t).unix!);
+    const link = linkTo(t, address);
+    await link.start();
+    const calls = Array.from({ length: 400 }, (_, at) => {
+      const length = at % 10 === 0 ? 300_000 : at;
+      return link.call('read', { file, offset: at, length }).then(({ data }) => {
+        if (data.byteLength !== length || data.some((byte) => byte !== at % 256))
+          t.fail(`read ${at} is wrong`);
+      });
     });
+    await Promise.all(calls);
+    await link.close();
+    t.equal(link.state, 'closed');
   });
-  await Promise.all(calls);
-  await link.close();
-  t.equal(link.state, 'closed');
-});

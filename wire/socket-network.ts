@@ -8,6 +8,7 @@ import type { ListenOptions, NetConnectOpts, Server, Socket } from 'node:net';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { adoptSocket } from './adopted-socket.js';
 import type { Address, Connection, Listener, Network } from './network.js';
 
 /** sockaddr_un.sun_path has 108 bytes with its final zero (unix(7)); a longer path is cut off in silence. */
@@ -94,7 +95,6 @@ class SocketConnection implements Connection {
   constructor(socket: Socket, peer: string, read?: ReadBuffer) {
     this.peer = peer;
     this.#socket = socket;
-    socket.setNoDelay(true);
     const onBytes = (bytes: Uint8Array): void => {
       if (this.#reason === undefined) this.onData(bytes);
     };
@@ -158,20 +158,20 @@ const listening = (server: Server, options: ListenOptions): Promise<void> =>
     });
   });
 
-const connected = (options: NetConnectOpts): Promise<Socket> =>
+/** @param use called as soon as there is a connection, before anything is read */
+const connected = <T>(options: NetConnectOpts, use: (socket: Socket) => T): Promise<T> =>
   new Promise((resolve, reject) => {
     const socket = createConnection(options);
     // Stays: an error between `connect` and the first listener of a SocketConnection must not be one without any.
     socket.on('error', reject);
-    socket.once('connect', () => resolve(socket));
+    socket.once('connect', () => resolve(use(socket)));
   });
 
 /** A socket file that nobody serves was left by a process that was killed; it is removed. */
 async function removeStaleSocket(path: string, short: string): Promise<void> {
   if (!lstatSync(path).isSocket()) throw new Error('there is a file of that name which is not a socket');
   try {
-    const socket = await connected({ path: short });
-    socket.destroy();
+    await connected({ path: short }, (socket) => socket.destroy());
   } catch (error) {
     if (errorCode(error) !== 'ECONNREFUSED') throw error;
     unlinkSync(path);
@@ -225,7 +225,13 @@ class SocketListener implements Listener {
 }
 
 export class SocketNetwork implements Network {
+  readonly #adopts: boolean;
   #accepted = 0;
+
+  /** @param adopts sockets go to the native part (adopted-socket.ts), where it is built */
+  constructor(adopts = true) {
+    this.#adopts = adopts;
+  }
 
   async listen(address: Address, onConnection: (connection: Connection) => void): Promise<Listener> {
     const place = placeOf(address);
@@ -236,7 +242,7 @@ export class SocketNetwork implements Network {
         remoteAddress !== undefined && remotePort !== undefined
           ? tcpAddress(remoteAddress, remotePort)
           : `${address} connection ${this.#accepted}`;
-      onConnection(new SocketConnection(socket, peer));
+      onConnection(this.#connectionOn(socket, peer));
     });
     try {
       await bind(server, place);
@@ -251,14 +257,24 @@ export class SocketNetwork implements Network {
     try {
       const read = new ReadBuffer();
       const { options: onread } = read;
-      const socket =
-        'port' in place
-          ? await connected({ ...place, onread })
-          : await withShortPath(place.path, (path) => connected({ path, onread }));
-      return new SocketConnection(socket, address, read);
+      const use = (socket: Socket): Connection => this.#connectionOn(socket, address, read);
+      return 'port' in place
+        ? await connected({ ...place, onread }, use)
+        : await withShortPath(place.path, (path) => connected({ path, onread }, use));
     } catch (error) {
       throw withReason(`cannot connect to ${address}`, error);
     }
+  }
+
+  #connectionOn(socket: Socket, peer: string, read?: ReadBuffer): Connection {
+    socket.setNoDelay(true);
+    // Not documented; where it is missing the socket stays with Node.
+    const fd = (socket as Socket & { readonly _handle?: { readonly fd?: number } })._handle?.fd ?? -1;
+    const adopted = this.#adopts && fd >= 0 ? adoptSocket(fd, peer) : undefined;
+    if (adopted === undefined) return new SocketConnection(socket, peer, read);
+    // Closes Node's own descriptor only: the connection lives on in the copy.
+    socket.destroy();
+    return adopted;
   }
 }
 
