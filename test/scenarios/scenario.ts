@@ -59,6 +59,15 @@ export class Actor {
   close(): Promise<void> {
     return this.process.close(this.fd);
   }
+
+  /** close(2) may tell that a brick was out of reach; the descriptor is gone all the same. */
+  async closeAnyway(): Promise<void> {
+    try {
+      await this.close();
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+    }
+  }
 }
 
 /** A request of which the first is held up on its way, with all that its connection brings after it. */

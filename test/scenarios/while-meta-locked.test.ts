@@ -73,6 +73,33 @@ scenario('F_GETLK while meta-locked is answered from the table that moved', asyn
   await s.endsWell(t, [s.target]);
 });
 
+scenario('F_GETLK while meta-locked is answered at the source after an abort', async (s, t) => {
+  const other = await s.actorOn('mount-2');
+  const seen = s.from('source', 'freeze', () => other.seesItFree());
+  s.at('source', 'handover', () => s.crash(s.target, 100));
+  t.equal((await s.move())?.phase, 'aborted');
+  t.notOk(await seen, 'the holder is seen');
+  await s.endsWell(t, [s.source]);
+});
+
+for (const outcome of ['tidied', 'aborted'] as const)
+  scenario(`requests while meta-locked are carried out in arrival order: ${outcome}`, async (s, t) => {
+    const [first, second] = [await s.actorOn('mount-2'), await s.actorOn('mount-2')];
+    // Both want the bytes that the holder gives back in between.
+    const refused = s.from('source', 'freeze', () => first.tryLock());
+    const unlocked = s.from('source', 'freeze', async () => {
+      await s.pass(0.3);
+      await s.holder.unlock();
+    });
+    if (outcome === 'aborted') s.at('source', 'handover', () => s.crash(s.target, 100));
+    t.equal((await s.move())?.phase, outcome);
+    t.notOk(await refused, 'asked before the unlock: refused');
+    await unlocked;
+    await s.granted;
+    t.notOk(await second.tryLock(), 'the waiter was there before');
+    t.same(await s.table(), [`held by mount-2 at ${s.home[0]}`]);
+  });
+
 scenario('an unlock that arrives at the source after the commit is redirected, never lost', async (s, t) => {
   const unlocked = s.from('source', 'committed', () => s.holder.unlock());
   await s.move();
