@@ -4,12 +4,14 @@
  */
 import type { Clock } from '../host/clock.js';
 import type { BrickName, ByteText, FileId } from '../wire/ids.js';
+import type { Answer, Request } from '../wire/messages.js';
 import { ContentService } from './content-service.js';
 import { InodeService } from './inode-service.js';
 import { Inodes } from './inodes.js';
 import { NameService } from './name-service.js';
+import type { Plan } from './plan.js';
 import { type EntryValue, entryRecord } from './records/entry-record.js';
-import { entryKey, fileOfKey, redirectRange } from './records/keys.js';
+import { entryKey, fileOfKey, nameKey, redirectRange } from './records/keys.js';
 import { type Redirect, redirectRecord } from './records/redirect-record.js';
 import type { Session } from './sessions.js';
 import type { Store } from './store.js';
@@ -50,6 +52,18 @@ export class BrickState {
     const key = entryKey(parent, name);
     const bytes = this.#store.get(key);
     return bytes && entryRecord.decode(bytes, key);
+  }
+
+  /** Where it is the last name of a file that nobody has open, the file goes in the same batch if it is small. */
+  removeEntry(request: Request<'removeEntry'>, isAwaited: boolean): Plan<Answer<'removeEntry'>> {
+    const { parent, name, file } = request;
+    const inode = this.#inodes.get(file);
+    const plan = this.names.removeEntry(request);
+    if (inode?.nlink !== 1 || isAwaited || this.#opens.has(file)) return plan;
+    if (this.#store.get(nameKey(file, parent, name)) === undefined) return plan;
+    const rest = this.inodes.deleteAtOnce(inode);
+    // What marks it to be deleted later comes before, in the same batch, and is overwritten.
+    return rest === undefined ? plan : { ...plan, ops: [...plan.ops, ...rest] };
   }
 
   fileCount(): number {

@@ -10,7 +10,7 @@ import { Refusal } from '../wire/errors.js';
 import type { FileId } from '../wire/ids.js';
 import { chunkBytes, fileBytesMax, transferBytesMax } from '../wire/limits.js';
 import type { Answer, Request } from '../wire/messages.js';
-import { ChunkMap, chunksIn, extentOf } from './chunk-map.js';
+import { ChunkMap, chunksIn, extentOf, isDense } from './chunk-map.js';
 import { Inodes, putInode } from './inodes.js';
 import type { LatePlan, Plan } from './plan.js';
 import type { Inode } from './records/inode-record.js';
@@ -19,6 +19,8 @@ import type { Store, StoreOp } from './store.js';
 
 /** Chunks that one batch deletes; what is more goes before, in batches of its own, so that memory stays bounded. */
 const chunksPerBatch = 32_768;
+/** Chunks that are deleted in the batch that removes the name of their file. */
+const chunksAtOnce = 256;
 /** How far one answer of `seek` looks for a hole before it lists again. */
 const chunksPerSearch = 4096;
 
@@ -166,6 +168,17 @@ export class ContentService {
   /** Undefined is a hole; shorter than chunkBytes, the rest is zeroes. */
   readChunk(file: FileId, index: number): Uint8Array | undefined {
     return this.#store.get(chunkKey(file, index));
+  }
+
+  /** The ops that delete all content; undefined where chunks would have to be listed first, or are many. */
+  deletesAtOnce(inode: Inode): StoreOp[] | undefined {
+    if (inode.storedBytes === 0) return [];
+    const chunks = chunksIn(inode.size);
+    if (!isDense(inode) || chunks > chunksAtOnce) return undefined;
+    return deletesOf(
+      inode.file,
+      Array.from({ length: chunks }, (_, index) => index),
+    );
   }
 
   /** Deletes content in batches until what is left fits one; answers the ops for that. */

@@ -159,6 +159,22 @@ export class InodeService {
     };
   }
 
+  /** As `planDelete`, for an inode that is here and whose last name goes in the same batch; undefined: use that. */
+  deleteAtOnce(inode: Inode): StoreOp[] | undefined {
+    const chunks = this.#content.deletesAtOnce(inode);
+    const { file } = inode;
+    return (
+      chunks && [
+        ...chunks,
+        del(inodeKey(file)),
+        del(xattrsKey(file)),
+        del(symlinkKey(file)),
+        del(orphanKey(file)),
+        this.#inodes.countedBy(-1),
+      ]
+    );
+  }
+
   xattrsOf(file: FileId): readonly Xattr[] {
     const key = xattrsKey(file);
     const bytes = this.#store.get(key);

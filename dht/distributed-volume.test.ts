@@ -212,6 +212,25 @@ t.test('unlink: the entry goes at its brick, the inode at its home', async (t) =
   await t.rejects(volume.unlink(rootFileId, name), refusedWith('ENOENT'));
 });
 
+t.test(
+  'unlink of what the name is thought to name: one request if it does, none is lost if not',
+  async (t) => {
+    const { fake, volume } = await started(t);
+    const [a] = fake.bricks;
+    const name = fake.nameOn(a!);
+    const requests = (): number => fake.bricks.reduce((sum, one) => sum + one.log.length, 0);
+    const file = await makeFile(volume, name);
+    const before = requests();
+    await volume.unlink(rootFileId, name, file);
+    t.equal(requests(), before + 1);
+    t.notOk(a!.inodes.has(file));
+    const other = await makeFile(volume, name);
+    await volume.unlink(rootFileId, name, file);
+    t.notOk(a!.inodes.has(other), 'it named another file by then, and that name went');
+    await t.rejects(volume.unlink(rootFileId, name, other), refusedWith('ENOENT'));
+  },
+);
+
 t.test('unlink while the home is down: the name goes, the inode as soon as the brick is back', async (t) => {
   const { fake, volume } = await started(t);
   const [a, b] = fake.bricks;

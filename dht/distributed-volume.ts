@@ -169,8 +169,8 @@ export class DistributedVolume implements Volume {
     return this.#named((graph) => graph.directories.remove(parent, name));
   }
 
-  unlink(parent: FileId, name: ByteText): Promise<void> {
-    return this.#named((graph) => graph.names.unlink(parent, name));
+  unlink(parent: FileId, name: ByteText, believed?: FileId): Promise<void> {
+    return this.#named((graph) => graph.names.unlink(parent, name, believed));
   }
 
   link(file: FileId, parent: FileId, name: ByteText): Promise<Attributes> {

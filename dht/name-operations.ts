@@ -147,7 +147,12 @@ export class NameOperations {
     return { created: false, attributes: open ? await this.#files.open(attributes.file, false) : attributes };
   }
 
-  async unlink(parent: FileId, name: ByteText): Promise<void> {
+  /** @param believed what the name is thought to name; the brick says whether it does */
+  async unlink(parent: FileId, name: ByteText, believed?: FileId): Promise<void> {
+    if (believed !== undefined) {
+      const brick = await this.#names.brickOf(parent, name);
+      if (await this.removeEntry(parent, { brick, entry: { file: believed, name } })) return;
+    }
     for (let tries = 1; tries <= triesMax; tries++) {
       const found = await this.#names.entryAt(parent, name);
       if (found === undefined) throw new Refusal('ENOENT');
@@ -158,11 +163,14 @@ export class NameOperations {
   }
 
   /** Removes a name and the link that it was; false where the name was gone or named another file. */
-  async removeEntry(parent: FileId, { brick, entry }: FoundEntry): Promise<boolean> {
+  async removeEntry(
+    parent: FileId,
+    { brick, entry }: { readonly brick: BrickName; readonly entry: Pick<Entry, 'file' | 'name'> },
+  ): Promise<boolean> {
     const { file, name } = entry;
     try {
       const answer = await this.#names.call('removeEntry', brick, parent, { parent, name, file });
-      if (!answer.linkDropped) await this.dropName(entry, parent);
+      if (!answer.linkDropped) await this.dropName(answer.entry, parent);
       return true;
     } catch (error) {
       if (asRefusal(error)?.code !== 'ENOENT') throw error;

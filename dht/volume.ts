@@ -80,7 +80,8 @@ export interface Volume {
   ): Promise<{ created: boolean; attributes: Attributes }>;
   makeDirectory(parent: FileId, name: ByteText, inode: NewInode): Promise<Attributes>;
   removeDirectory(parent: FileId, name: ByteText): Promise<void>;
-  unlink(parent: FileId, name: ByteText): Promise<void>;
+  /** @param believed the file that the name is thought to name: saves looking the name up, and may be wrong */
+  unlink(parent: FileId, name: ByteText, believed?: FileId): Promise<void>;
   link(file: FileId, parent: FileId, name: ByteText): Promise<Attributes>;
   rename(
     parent: FileId,

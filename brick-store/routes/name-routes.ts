@@ -23,7 +23,7 @@ export function nameRoutes(
   | 'listDirectory'
   | 'readLayout'
 > {
-  const { queue, state } = context.parts;
+  const { arrivals, queue, state } = context.parts;
   const { names } = state;
 
   const create = (session: Session, body: Request<'create'>, seq: number) => {
@@ -69,12 +69,13 @@ export function nameRoutes(
       context.commit(session, seq, 'removeDirectory', names.removeDirectory(body)),
     putEntry: (session, body, seq) => context.commit(session, seq, 'putEntry', names.putEntry(body)),
     removeEntry: (session, body, seq) =>
-      queue.run(body.file, () =>
-        context.commit(session, seq, 'removeEntry', names.removeEntry(body)).then((answer) => {
+      queue.run(body.file, () => {
+        const plan = state.removeEntry(body, arrivals.isAwaited(body.file));
+        return context.commit(session, seq, 'removeEntry', plan).then((answer) => {
           if (answer.linkDropped) context.deleteIfUnused(body.file);
           return answer;
-        }),
-      ),
+        });
+      }),
     renameEntry: rename,
     addName: (session, body, seq) =>
       context.change(session, seq, 'addName', body.file, () => names.addName(body)),

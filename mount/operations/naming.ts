@@ -147,7 +147,10 @@ const remove = (context: Context, parent: Inode, name: ByteText, removal: Promis
 
 export const unlink = (context: Context, { head, name }: RequestOf<'UNLINK'>): Promise<Reply> => {
   const parent = context.inodes.get(head.nodeid);
-  return remove(context, parent, name, context.volume.unlink(parent.file, name));
+  const child = parent.children?.get(name);
+  // The kernel has just looked the name up; so has this mount, as a rule.
+  const believed = child?.seen?.type === 'dir' ? undefined : child?.file;
+  return remove(context, parent, name, context.volume.unlink(parent.file, name, believed));
 };
 
 export const removeDirectory = (context: Context, { head, name }: RequestOf<'RMDIR'>): Promise<Reply> => {
