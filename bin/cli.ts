@@ -85,6 +85,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-// Not left to the event loop: a timer of a party that was closed must not keep the process. Output to files, pipes
-// and terminals is synchronous on Linux (Node's process.stdout), so nothing is cut off.
-process.exit(await main());
+/** Resolves when all that was written before has left: a pipe takes 64 KiB at a time, whatever its reader does. */
+const written = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => stream.write('', () => resolve()));
+
+const exitCode = await main();
+await Promise.all([written(process.stdout), written(process.stderr)]);
+// Not left to the event loop: a timer of a party that was closed must not keep the process.
+process.exit(exitCode);

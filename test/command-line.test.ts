@@ -1,12 +1,16 @@
 /** The command line as a user meets it: what it says, how it exits, what it leaves. */
+import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
+import { cliPath } from '../bin/brick-processes.js';
 import { Cluster, skipReason, until } from './cluster.js';
 import { lockferry } from './command.js';
 import { startLockferry } from './running-command.js';
 
+const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), 'cli-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -21,12 +25,38 @@ const listed = async (...args: readonly string[]) => {
 t.test('every command explains itself', async (t) => {
   const help = await lockferry('--help');
   t.equal(help.code, 0);
-  for (const name of ['volume', 'mount', 'umount', 'brick', 'migrate', 'locks', 'status', 'hold']) {
+  for (const name of [
+    'volume',
+    'mount',
+    'umount',
+    'brick',
+    'migrate',
+    'locks',
+    'status',
+    'hold',
+    'check',
+    'simulate',
+  ]) {
     t.match(help.stdout, new RegExp(`\\n  ${name} `), `--help names ${name}`);
     const own = await lockferry(name, '--help');
     t.equal(own.code, 0, `${name} --help`);
   }
   t.match((await lockferry('volume', 'create', '--help')).stdout, /Example:/);
+});
+
+t.test('a reader that is slow gets all of it, one that went away gets none of the blame', async (t) => {
+  const file = join(folder, 'trace');
+  const through = (pipe: string) =>
+    run('sh', ['-c', `"$0" "$1" simulate --seed 64 --trace ${pipe}`, process.execPath, cliPath]);
+  await through(`>'${file}'`);
+  const { size } = statSync(file);
+  t.ok(size > 128 * 1024, 'more than a pipe holds');
+  // The pipe is full, and the command at its end, long before it is read.
+  const slow = await through(`| { sleep 5; wc -c; }`);
+  t.equal(Number(slow.stdout), size);
+  const gone = await through('| head -1');
+  t.match(gone.stdout, /starts/);
+  t.equal(gone.stderr, '');
 });
 
 t.test('wrong usage exits with 2', async (t) => {
