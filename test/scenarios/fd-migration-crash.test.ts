@@ -80,6 +80,45 @@ scenario('the brick dies when it has carried out the setxattr and not answered i
   await endsChanged(s, t, [s.source]);
 });
 
+scenario(
+  'the target dies after a setxattr that missed the migration: what the old client brought stays away',
+  async (s, t) => {
+    const setxattr = s.holdBack('writeLockinfo');
+    const changed = s.changeGraph();
+    await setxattr.sent;
+    t.equal((await s.move())?.phase, 'tidied');
+    let isDone = false;
+    s.onAnswer('writeLockinfo', () => {
+      if (!isDone) s.cluster.scheduler.after(1, () => s.crash(s.target, 300));
+      isDone = true;
+    });
+    setxattr.letPass();
+    await changed;
+    await s.pass(1000);
+    t.ok(isDone);
+    await endsChanged(s, t, [s.target]);
+  },
+);
+
+scenario(
+  'a mount that was fenced while it only had the file open takes its handles to the new graph',
+  async (s, t) => {
+    const reader = await s.actorOn('mount-3');
+    await reader.process.unlink(s.name);
+    s.cluster.network.partition('mount-3', s.source);
+    await s.pass(3 * graceMs);
+    const changed = s.changeGraph('mount-3');
+    s.cluster.network.heal();
+    await changed;
+    await s.holder.closeAnyway();
+    await s.granted;
+    await s.waiter.close();
+    await s.pass(100);
+    t.equal(Buffer.from(await reader.process.read(reader.fd, 0, 11)).toString(), 'the content');
+  },
+  { graceMs },
+);
+
 scenario('the answer to the setxattr is lost with its connection', async (s, t) => {
   let isLost = false;
   s.onAnswer('writeLockinfo', () => {

@@ -102,6 +102,7 @@ export class Scenario {
     for (const brick of this.cluster.bricks.keys()) await this.cluster.startBrick(brick);
     await this.cluster.startMount('mount-1');
     await this.cluster.startMount('mount-2');
+    await this.cluster.startMount('mount-3');
     await this.#makeFile();
     this.holder = await this.actorOn('mount-1');
     this.waiter = await this.actorOn('mount-2');
@@ -121,7 +122,7 @@ export class Scenario {
 
   async actorOn(mount: string): Promise<Actor> {
     const process = this.mount(mount).kernel.startProcess();
-    return new Actor(process, await process.open(this.#name));
+    return new Actor(process, await process.open(this.name));
   }
 
   // ---- what happens -------------------------------------------------------------------------------------------------
@@ -260,11 +261,11 @@ export class Scenario {
     t.equal(Buffer.from(await this.waiter.process.read(this.waiter.fd, 0, 11)).toString(), 'the content');
   }
 
-  readonly #name = 'file';
+  readonly name = 'file';
 
   async #makeFile(): Promise<void> {
     const process = this.mount('mount-1').kernel.startProcess();
-    ({ file: this.file } = await this.makeFileAt(this.source, process, this.#name));
+    ({ file: this.file } = await this.makeFileAt(this.source, process, this.name));
     await process.kill();
   }
 
