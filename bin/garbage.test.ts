@@ -1,3 +1,4 @@
+/** How much garbage processes of different sizes may leave. */
 import t from 'tap';
 import { growthPercent } from './garbage.js';
 

@@ -2,10 +2,25 @@
  * Names. They are decided at once, in the order of arrival: what they need to see is in the store's records. Where an
  * inode that is here gains or loses a name, the file's queue is passed first, since a frozen file must not change.
  */
-import type { Request } from '../../wire/messages.js';
+import type { Answer, Request } from '../../wire/messages.js';
 import type { BrickContext } from '../brick-context.js';
 import type { Handlers } from '../handlers.js';
 import type { Session } from '../sessions.js';
+
+/** To be called from inside the queue of the file. */
+function removeEntry(
+  context: BrickContext,
+  session: Session,
+  body: Request<'removeEntry'>,
+  seq: number,
+): Promise<Answer<'removeEntry'>> {
+  const { arrivals, state } = context.parts;
+  const plan = state.removeEntry(body, arrivals.isAwaited(body.file));
+  return context.commit(session, seq, 'removeEntry', plan).then((answer) => {
+    if (answer.linkDropped) context.deleteIfUnused(body.file);
+    return answer;
+  });
+}
 
 export function nameRoutes(
   context: BrickContext,
@@ -23,7 +38,7 @@ export function nameRoutes(
   | 'listDirectory'
   | 'readLayout'
 > {
-  const { arrivals, queue, state } = context.parts;
+  const { queue, state } = context.parts;
   const { names } = state;
 
   const create = (session: Session, body: Request<'create'>, seq: number) => {
@@ -68,14 +83,7 @@ export function nameRoutes(
     removeDirectory: (session, body, seq) =>
       context.commit(session, seq, 'removeDirectory', names.removeDirectory(body)),
     putEntry: (session, body, seq) => context.commit(session, seq, 'putEntry', names.putEntry(body)),
-    removeEntry: (session, body, seq) =>
-      queue.run(body.file, () => {
-        const plan = state.removeEntry(body, arrivals.isAwaited(body.file));
-        return context.commit(session, seq, 'removeEntry', plan).then((answer) => {
-          if (answer.linkDropped) context.deleteIfUnused(body.file);
-          return answer;
-        });
-      }),
+    removeEntry: (session, body, seq) => queue.run(body.file, () => removeEntry(context, session, body, seq)),
     renameEntry: rename,
     addName: (session, body, seq) =>
       context.change(session, seq, 'addName', body.file, () => names.addName(body)),
