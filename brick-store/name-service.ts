@@ -67,7 +67,8 @@ export class NameService {
       // The same id: this very request took effect before.
       const again = existing.file === file;
       if (!again && (request.exclusive || existing.type !== 'file')) throw new Refusal('EEXIST');
-      return { ops: [], answer: { created: again, ...this.#found(name, existing) } };
+      const found = this.#found(name, existing);
+      return { ops: [], answer: { created: again, ...found, directory: attributesOf(dir) } };
     }
     if (this.#inodes.stored(file)) throw new Refusal('EEXIST', `the file id ${file} is taken`);
 
@@ -79,17 +80,23 @@ export class NameService {
       timeNs,
     });
     const value: EntryValue = { file, type, home: this.#brick };
+    const changed = changedDirectory(dir, timeNs, { entries: 1 });
     const ops: StoreOp[] = [
       putInode(inode),
       put(entryKey(parent, name), entryRecord.encode(value)),
       put(nameKey(file, parent, name), nameRecord.encode(null)),
-      ...this.#changeDirectories(timeNs, { dir, entries: 1 }),
+      putInode(changed),
       this.#inodes.countedBy(1),
     ];
     if (request.symlink !== undefined) ops.push(put(symlinkKey(file), symlinkRecord.encode(request.symlink)));
     return {
       ops,
-      answer: { created: true, entry: { name, ...value }, attributes: attributesOf(inode) },
+      answer: {
+        created: true,
+        entry: { name, ...value },
+        attributes: attributesOf(inode),
+        directory: attributesOf(changed),
+      },
     };
   }
 
@@ -170,13 +177,18 @@ export class NameService {
     if (value.file !== file) throw new Refusal('ENOENT');
     const timeNs = this.#clock.wallNs();
     const inode = this.#inodes.get(file);
+    const changed = changedDirectory(dir, timeNs, { entries: -1 });
     return {
       ops: [
         del(entryKey(parent, name)),
         ...(inode ? this.#dropLink(inode, parent, name, timeNs).ops : []),
-        ...this.#changeDirectories(timeNs, { dir, entries: -1 }),
+        putInode(changed),
       ],
-      answer: { entry: this.#entryOf(name, value), linkDropped: inode !== undefined },
+      answer: {
+        entry: this.#entryOf(name, value),
+        linkDropped: inode !== undefined,
+        directory: attributesOf(changed),
+      },
     };
   }
 
@@ -308,16 +320,9 @@ export class NameService {
     ...changes: { dir: Inode; entries: number; subdirectories?: number }[]
   ): StoreOp[] {
     const changed = new Map<FileId, Inode>();
-    for (const { dir, entries, subdirectories } of changes) {
-      const now = changed.get(dir.file) ?? dir;
-      changed.set(dir.file, {
-        ...now,
-        entries: now.entries + entries,
-        subdirectories: now.subdirectories + (subdirectories ?? 0),
-        mtimeNs: timeNs,
-        ctimeNs: timeNs,
-        change: dir.change + 1,
-      });
+    for (const change of changes) {
+      const now = changed.get(change.dir.file) ?? change.dir;
+      changed.set(now.file, { ...changedDirectory(now, timeNs, change), change: change.dir.change + 1 });
     }
     return [...changed.values()].map(putInode);
   }
@@ -372,6 +377,20 @@ export class NameService {
     return [del(inodeKey(dir)), del(layoutKey(dir)), del(xattrsKey(dir)), this.#inodes.countedBy(-1)];
   }
 }
+
+/** A directory after entries came or went. */
+const changedDirectory = (
+  dir: Inode,
+  timeNs: bigint,
+  { entries, subdirectories = 0 }: { entries: number; subdirectories?: number },
+): Inode => ({
+  ...dir,
+  entries: dir.entries + entries,
+  subdirectories: dir.subdirectories + subdirectories,
+  mtimeNs: timeNs,
+  ctimeNs: timeNs,
+  change: dir.change + 1,
+});
 
 const put = (key: Uint8Array, value: Uint8Array): StoreOp => ({ type: 'put', key, value });
 const del = (key: Uint8Array): StoreOp => ({ type: 'del', key });

@@ -21,6 +21,34 @@ async function started(t: Test): Promise<{ fake: FakeVolume; volume: Distributed
 const has = (fake: FakeVolume, dir: FileId): number =>
   fake.bricks.filter((brick) => brick.inodes.has(dir)).length;
 
+t.test(
+  'after a name came or went, a directory that was asked for lately is not asked for again',
+  async (t) => {
+    const fake = await FakeVolume.start(2);
+    t.teardown(() => fake.close());
+    const volume = await fake.mount();
+    const [a] = fake.bricks;
+    const asked = (): number => fake.bricks.flatMap((brick) => brick.requests('getAttributes')).length;
+    const name = fake.nameOn(a!);
+    const mtimeNs = 2n ** 62n;
+    await volume.attributes(rootFileId, 500);
+    t.equal(asked(), 2);
+    await volume.create(rootFileId, name, plainFile, { exclusive: true, open: false });
+    a!.inodes.get(rootFileId)!.attributes = { ...a!.inodes.get(rootFileId)!.attributes, mtimeNs };
+    await volume.unlink(rootFileId, name);
+    t.equal((await volume.attributes(rootFileId, 500)).mtimeNs, mtimeNs, 'as the answer to the unlink said');
+    t.equal(asked(), 2);
+    await volume.attributes(rootFileId);
+    t.equal(asked(), 4, 'all are asked where no age was allowed');
+    await fake.clock.advance(600);
+    await volume.attributes(rootFileId, 500);
+    t.equal(asked(), 6, 'and when the answers are too old');
+    await volume.changeAttributes(rootFileId, { mode: 0o711 });
+    t.equal((await volume.attributes(rootFileId, 500)).mode, 0o711);
+    t.equal(asked(), 8, 'and after changes of another kind');
+  },
+);
+
 t.test('a directory is made on every brick, with the same layout', async (t) => {
   const { fake, volume } = await started(t);
   const { file } = await volume.makeDirectory(rootFileId, name, directory);

@@ -60,16 +60,31 @@ export class DirectoryOperations {
     this.#healing = healing;
   }
 
-  /** Bricks that are out of reach are left out: an old time is better than none. @refuses ESTALE ENOTCONN */
-  async attributes(dir: FileId): Promise<Attributes> {
-    const { directories, links } = this.#parts;
+  /**
+   * Bricks that are out of reach are left out: an old time is better than none.
+   * @param ageMsMax what a brick said so long ago, or with the answer to an own change since, need not be asked again
+   * @refuses ESTALE ENOTCONN
+   */
+  async attributes(dir: FileId, ageMsMax = 0): Promise<Attributes> {
+    const { directories, directoryParts, links } = this.#parts;
     const order = directories.order(dir);
     const up = order.filter((brick) => links.isUp(brick));
-    const { answers, unreachable } = await this.#ask(up.length > 0 ? up : order, (link) =>
-      link.call('getAttributes', { file: dir }),
-    );
+    const asked = directoryParts.asks(dir);
+    const { answers, unreachable } = await this.#ask(up.length > 0 ? up : order, (link, brick) => {
+      const known = directoryParts.part(dir, brick, ageMsMax);
+      if (known !== undefined) return Promise.resolve({ attributes: known });
+      return link.call('getAttributes', { file: dir }).then((answer) => {
+        directoryParts.note(asked, brick, answer.attributes);
+        return answer;
+      });
+    });
     if (answers.length === 0) throw unreachable ?? new Refusal('ESTALE', `directory ${dir} was removed`);
     return mergedAttributes(answers.map((answer) => answer.attributes));
+  }
+
+  /** Changes directories, and no answer says how they look afterwards. */
+  changing<T>(work: Promise<T>): Promise<T> {
+    return work.finally(() => this.#parts.directoryParts.forgetAll());
   }
 
   /** On all bricks or an error: one that missed a change of the mode would show the old one some day. */
@@ -81,7 +96,9 @@ export class DirectoryOperations {
   }
 
   async changeAttributes(body: Request<'setAttributes'>): Promise<Attributes> {
-    const answers = await this.onEveryBrick(body.file, (link) => link.call('setAttributes', body));
+    const answers = await this.changing(
+      this.onEveryBrick(body.file, (link) => link.call('setAttributes', body)),
+    );
     return mergedAttributes(answers.map((answer) => answer.attributes));
   }
 

@@ -162,11 +162,11 @@ export class DistributedVolume implements Volume {
   }
 
   makeDirectory(parent: FileId, name: ByteText, inode: NewInode): Promise<Attributes> {
-    return this.#named((graph) => graph.directories.make(parent, name, inode));
+    return this.#named((graph) => graph.directories.changing(graph.directories.make(parent, name, inode)));
   }
 
   removeDirectory(parent: FileId, name: ByteText): Promise<void> {
-    return this.#named((graph) => graph.directories.remove(parent, name));
+    return this.#named((graph) => graph.directories.changing(graph.directories.remove(parent, name)));
   }
 
   unlink(parent: FileId, name: ByteText, believed?: FileId): Promise<void> {
@@ -174,7 +174,7 @@ export class DistributedVolume implements Volume {
   }
 
   link(file: FileId, parent: FileId, name: ByteText): Promise<Attributes> {
-    return this.#named((graph) => graph.names.link(file, parent, name));
+    return this.#named((graph) => graph.directories.changing(graph.names.link(file, parent, name)));
   }
 
   rename(
@@ -184,7 +184,9 @@ export class DistributedVolume implements Volume {
     newName: ByteText,
     noReplace: boolean,
   ): Promise<void> {
-    return this.#named((graph) => graph.renames.rename({ parent, name, newParent, newName, noReplace }));
+    return this.#named((graph) =>
+      graph.directories.changing(graph.renames.rename({ parent, name, newParent, newName, noReplace })),
+    );
   }
 
   listDirectory(dir: FileId): Promise<DirEntry[]> {
@@ -193,8 +195,8 @@ export class DistributedVolume implements Volume {
 
   // ---- inodes -----------------------------------------------------------------------------------------------------
 
-  attributes(file: FileId): Promise<Attributes> {
-    return this.#at(file, (graph) => graph.files.attributes(file));
+  attributes(file: FileId, ageMsMax?: number): Promise<Attributes> {
+    return this.#at(file, (graph) => graph.files.attributes(file, ageMsMax));
   }
 
   changeAttributes(file: FileId, change: AttributeChange): Promise<Attributes> {

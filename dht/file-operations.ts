@@ -39,8 +39,9 @@ export class FileOperations {
     return this.#owed === 0;
   }
 
-  async attributes(file: FileId): Promise<Attributes> {
-    if (this.#parts.directories.isKnown(file)) return this.#directories.attributes(file);
+  /** @param ageMsMax how old an answer may be, for a directory (see directory-operations.ts) */
+  async attributes(file: FileId, ageMsMax = 0): Promise<Attributes> {
+    if (this.#parts.directories.isKnown(file)) return this.#directories.attributes(file, ageMsMax);
     const { attributes } = await this.attributesAtHome(file);
     return attributes.type === 'dir' ? this.#directories.attributes(file) : attributes;
   }
@@ -191,7 +192,9 @@ export class FileOperations {
 
   async #atHomeOrEveryBrick(file: FileId, attempt: Attempt<unknown>): Promise<void> {
     if (await this.#isDirectory(file)) {
-      await this.#directories.onEveryBrick(file, (link, brick) => attempt(link, brick));
+      await this.#directories.changing(
+        this.#directories.onEveryBrick(file, (link, brick) => attempt(link, brick)),
+      );
     } else {
       await this.#parts.homes.at(file, attempt);
     }

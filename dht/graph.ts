@@ -9,6 +9,7 @@ import { BrickLinks, type ConnectOptions } from './brick-links.js';
 import { Directories } from './directories.js';
 import { DirectoryHealing } from './directory-healing.js';
 import { DirectoryOperations } from './directory-operations.js';
+import { DirectoryParts } from './directory-parts.js';
 import { FileOperations } from './file-operations.js';
 import { FileTraffic } from './file-traffic.js';
 import { FileUses } from './file-uses.js';
@@ -82,6 +83,7 @@ export class Graph {
       homes,
       placement,
       directories,
+      directoryParts: new DirectoryParts(clock),
       uses,
       traffic,
       clock,

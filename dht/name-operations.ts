@@ -10,7 +10,7 @@
  */
 import { asRefusal, Refusal } from '../wire/errors.js';
 import { type BrickName, type ByteText, type FileId, hexOf } from '../wire/ids.js';
-import type { Attributes, Entry } from '../wire/messages.js';
+import type { Answer, Attributes, Entry, Request } from '../wire/messages.js';
 import type { DirectoryOperations } from './directory-operations.js';
 import type { FileOperations } from './file-operations.js';
 import type { FoundEntry, NameCalls } from './name-calls.js';
@@ -124,7 +124,7 @@ export class NameOperations {
       if (other !== undefined) return this.#taken(parent, other, exclusive, open);
     }
     const body = { ...inode, parent, name, file: hexOf(random.bytes(16)) as FileId, exclusive, open };
-    const answer = await this.#names.call('create', brick, parent, body);
+    const answer = await this.#changeEntry('create', brick, parent, body);
     const { created, entry, attributes } = answer;
     if (attributes === undefined) {
       return this.#taken(parent, { brick, entry, attributes: undefined }, exclusive, open);
@@ -132,6 +132,27 @@ export class NameOperations {
     placement.learn(entry.file, brick, attributes.epoch);
     if (open) uses.opened(entry.file);
     return { created, attributes };
+  }
+
+  /** The answer says how the brick's part of the directory looks afterwards; a failure leaves that open. */
+  #changeEntry<O extends 'create' | 'removeEntry'>(
+    op: O,
+    brick: BrickName,
+    parent: FileId,
+    body: Request<O>,
+  ): Promise<Answer<O>> {
+    const { directoryParts } = this.#parts;
+    const asked = directoryParts.asks(parent);
+    return this.#names.call(op, brick, parent, body).then(
+      (answer) => {
+        directoryParts.note(asked, brick, answer.directory);
+        return answer;
+      },
+      (error: unknown) => {
+        directoryParts.forgetAll();
+        throw error;
+      },
+    );
   }
 
   /** The name was there, and its inode is not where the name is. */
@@ -169,7 +190,7 @@ export class NameOperations {
   ): Promise<boolean> {
     const { file, name } = entry;
     try {
-      const answer = await this.#names.call('removeEntry', brick, parent, { parent, name, file });
+      const answer = await this.#changeEntry('removeEntry', brick, parent, { parent, name, file });
       if (!answer.linkDropped) await this.dropName(answer.entry, parent);
       return true;
     } catch (error) {

@@ -6,6 +6,7 @@ import type { Random } from '../host/random.js';
 import type { Trace } from '../host/trace.js';
 import type { BrickLinks } from './brick-links.js';
 import type { Directories } from './directories.js';
+import type { DirectoryParts } from './directory-parts.js';
 import type { FileTraffic } from './file-traffic.js';
 import type { FileUses } from './file-uses.js';
 import type { HomeCalls } from './home-calls.js';
@@ -16,6 +17,7 @@ export interface VolumeParts {
   readonly homes: HomeCalls;
   readonly placement: Placement;
   readonly directories: Directories;
+  readonly directoryParts: DirectoryParts;
   readonly uses: FileUses;
   readonly traffic: FileTraffic;
   readonly clock: Clock;

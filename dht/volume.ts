@@ -69,7 +69,8 @@ export interface VolumeSpace {
 
 export interface Volume {
   lookup(parent: FileId, name: ByteText): Promise<Attributes>;
-  attributes(file: FileId): Promise<Attributes>;
+  /** @param ageMsMax of a directory: how old what is said of changes that others made may be. Own changes always show */
+  attributes(file: FileId, ageMsMax?: number): Promise<Attributes>;
   changeAttributes(file: FileId, change: AttributeChange): Promise<Attributes>;
   /** `exclusive` false and the name taken by a regular file: answers that one. `open`: counts an open handle too. */
   create(

@@ -136,13 +136,13 @@ export abstract class FakeFiles {
       const found = this.#found(parent, name);
       if (body.exclusive || found.entry.type !== 'file') throw new Refusal('EEXIST');
       if (body.open && found.attributes !== undefined) this.#open(client, found.entry.file, 1);
-      return { created: false, ...found };
+      return { created: false, ...found, directory: this.#dir(parent).attributes };
     }
     const attributes = newAttributes(file, type, body.mode);
     this.inodes.set(file, { attributes, names: [{ parent, name }], layout: [], xattrs: new Map() });
     this.entries.set(`${parent}/${name}`, { name, file, type, home: this.name });
     if (body.open) this.#open(client, file, 1);
-    return { created: true, ...this.#found(parent, name) };
+    return { created: true, ...this.#found(parent, name), directory: this.#dir(parent).attributes };
   }
 
   #makeDirectory({
@@ -209,7 +209,8 @@ export abstract class FakeFiles {
     removeEntry: ({ parent, name, file }) => {
       const entry = this.#entryOf(parent, name, file);
       this.entries.delete(`${parent}/${name}`);
-      return { entry, linkDropped: this.#dropName(file, parent, name) };
+      const linkDropped = this.#dropName(file, parent, name);
+      return { entry, linkDropped, directory: this.#dir(parent).attributes };
     },
     renameEntry: (body) => this.#renameEntry(body),
     addName: ({ file, parent, name }) => {

@@ -56,7 +56,7 @@ import { migrationMessages } from './migration-messages.js';
 export type { Role } from './message-row.js';
 
 /** Changes whenever a peer of another version would misunderstand; a brick refuses other versions in `hello`. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export type FileType = 'file' | 'dir' | 'symlink' | 'fifo' | 'socket' | 'char' | 'block';
 
@@ -102,7 +102,8 @@ export const messages = {
   lookup: row(10, clients, { parent: fileId, name }, { entry, attributes: optional(attributes) }),
   /**
    * Makes an inode and its name in one batch. `file` is chosen by the client. With `exclusive` false and the name
-   * taken by a regular file, answers that entry with `created` false.
+   * taken by a regular file, answers that entry with `created` false. `directory`: this brick's part of the parent,
+   * as it is afterwards.
    * @refuses EEXIST ENOENT (parent was removed) ENOSPC
    */
   create: row(
@@ -122,7 +123,7 @@ export const messages = {
       /** Also counts an open of it for this client. */
       open: flag,
     },
-    { created: flag, entry, attributes: optional(attributes) },
+    { created: flag, entry, attributes: optional(attributes), directory: attributes },
     { durable: true },
   ),
   /** One brick's part of mkdir. `layout` is the same on every brick. An existing entry of the same file id is fine. */
@@ -155,12 +156,12 @@ export const messages = {
     { replaced: optional(entry) },
     { durable: true },
   ),
-  /** Removes a name if it names `file` (ENOENT otherwise), and, where the inode is here, its link too. */
+  /** Removes a name if it names `file` (ENOENT otherwise), and, where the inode is here, its link too. `directory` as in `create`. */
   removeEntry: row(
     15,
     clients,
     { parent: fileId, name, file: fileId },
-    { entry, linkDropped: flag },
+    { entry, linkDropped: flag, directory: attributes },
     { durable: true },
   ),
   /**

@@ -19,9 +19,15 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 export const getAttributes = (context: Context, { head }: RequestOf<'GETATTR'>): Promise<Reply> => {
   const inode = context.inodes.get(head.nodeid);
-  return context.volume.attributes(inode.file).then((attributes) => {
+  // The kernel asks after each name that came or went. The volume and the kernel share the time of the answer.
+  const ageMsMax = inode.seen?.type === 'dir' ? context.times.attributesMs / 2 : 0;
+  return context.volume.attributes(inode.file, ageMsMax).then((attributes) => {
     context.inodes.see(inode, attributes);
-    return attrReply(attributes, context.times);
+    const { times } = context;
+    return attrReply(
+      attributes,
+      ageMsMax === 0 ? times : { ...times, attributesMs: Math.max(0, times.attributesMs - ageMsMax) },
+    );
   });
 };
 
