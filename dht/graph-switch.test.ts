@@ -167,6 +167,26 @@ t.test('a file that moves between the two halves is followed', async (t) => {
   t.match(await over<LockOutcome>(fake, wait), { outcome: 'granted' });
 });
 
+t.test(
+  'the second half goes to where the first was answered, not to where the file was before',
+  async (t) => {
+    const { fake, volume, home, other, file } = await scene(t);
+    await volume.lock(lockOf(file)).outcome;
+    home.before = (op) => {
+      if (op === 'readLockinfo' && home.moved.get(file) === undefined) home.moveTo(other, file);
+    };
+    home.script = (op) => {
+      const moved = home.moved.get(file);
+      return moved !== undefined && op.endsWith('Lockinfo')
+        ? new Refusal('EREMOTE', undefined, moved)
+        : undefined;
+    };
+    await over(fake, volume.switchTo(fake.volumeFile({ version: 2 })));
+    t.same([home.requests('writeLockinfo').length, other.requests('writeLockinfo').length], [0, 1]);
+    t.same([...clientsOf(other, file)], [volume.client]);
+  },
+);
+
 t.test('a lock request at the gate of its file can be cancelled, and others go on behind it', async (t) => {
   const { fake, volume, home, file } = await scene(t);
   await volume.lock(lockOf(file)).outcome;

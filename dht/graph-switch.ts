@@ -13,10 +13,11 @@
 import type { Clock } from '../host/clock.js';
 import type { Trace } from '../host/trace.js';
 import { asRefusal } from '../wire/errors.js';
-import type { FileId } from '../wire/ids.js';
+import type { BrickName, FileId } from '../wire/ids.js';
 import type { BrickLink } from '../wire/link.js';
 import type { Answer } from '../wire/messages.js';
 import type { Graph } from './graph.js';
+import type { Placement } from './placement.js';
 
 /** Files that change at the same time. */
 const filesAtOnce = 64;
@@ -25,6 +26,12 @@ const quietMsMax = 1000;
 const retryMs = 20;
 const retryMsMax = 500;
 const verifyTries = 3;
+
+/** What the old session was told of a file, by which brick. */
+interface Lockinfo extends Answer<'readLockinfo'> {
+  readonly brick: BrickName;
+  readonly believed: number;
+}
 
 /** The brick may have carried it out, or not. */
 class Uncertain extends Error {}
@@ -44,10 +51,7 @@ export class GraphSwitch {
     this.#clock = clock;
     this.#trace = trace;
     this.#staying = old.filesInUse();
-    for (const file of this.#staying) {
-      const place = old.lockContext.placement.of(file);
-      if (place !== undefined) next.lockContext.placement.learn(file, place.brick, place.epoch);
-    }
+    for (const file of this.#staying) teach(old.lockContext.placement, next.lockContext.placement, file);
   }
 
   graphOf(file: FileId): Graph {
@@ -168,27 +172,32 @@ export class GraphSwitch {
       await this.#verify(file);
       return;
     }
-    const written = await this.#write(file, read.token);
+    const written = await this.#write(file, read);
     if (written.opens < opens) await this.#openMissing(file, opens - written.opens);
     if (isUncertain || written.count < Math.max(read.count, read.believed)) await this.#verify(file);
     this.#trace.debug('file changed to the new graph', { file, locks: written.count, opens });
   }
 
   /** `believed`: what this client knew of at that moment; the answers of one connection come in order. */
-  #readOld(file: FileId): Promise<Answer<'readLockinfo'> & { believed: number }> {
+  #readOld(file: FileId): Promise<Lockinfo> {
     const { homes } = this.#old.lockContext;
-    return homes.atRaw(file, (link) =>
+    return homes.atRaw(file, (link, brick) =>
       link
         .call('readLockinfo', { file })
-        .then((answer) => ({ ...answer, believed: believedLocks(this.#old, file) })),
+        .then((answer) => ({ ...answer, brick, believed: believedLocks(this.#old, file) })),
     );
   }
 
-  async #write(file: FileId, token: Answer<'readLockinfo'>['token']): Promise<Answer<'writeLockinfo'>> {
+  async #write(file: FileId, { brick, token }: Lockinfo): Promise<Answer<'writeLockinfo'>> {
+    const { placement: was } = this.#old.lockContext;
+    const { homes, placement } = this.#next.lockContext;
+    // To where the token was read, not to an older place that the next graph knows and that may be down.
+    teach(was, placement, file);
+    if (placement.of(file)?.brick !== brick) placement.found(file, brick);
     try {
-      return await this.#next.lockContext.homes.atRaw(file, (link, brick) => {
-        // Were it to restart now, the old session has to reclaim the locks there.
-        this.#old.lockContext.placement.found(file, brick);
+      return await homes.atRaw(file, (link) => {
+        // Were the brick to restart now, the old session has to reclaim the locks there.
+        teach(placement, was, file);
         return link.call('writeLockinfo', { file, token }).then((answer) => {
           this.#adopt(file);
           return answer;
@@ -206,8 +215,7 @@ export class GraphSwitch {
   #adopt(file: FileId): void {
     const from = this.#old.lockContext;
     const to = this.#next.lockContext;
-    const place = from.placement.of(file);
-    if (place !== undefined) to.placement.learn(file, place.brick, place.epoch);
+    teach(from.placement, to.placement, file);
     to.held.adopt(file, from.held.take(file));
     to.uses.adopt(file, from.uses.take(file));
     for (const leftover of from.leftovers.take(file)) to.leftovers.mark(leftover);
@@ -245,6 +253,11 @@ export class GraphSwitch {
     if (brick !== undefined) uses.lose(file, brick);
   }
 }
+
+const teach = (from: Placement, to: Placement, file: FileId): void => {
+  const place = from.of(file);
+  if (place !== undefined) to.learn(file, place.brick, place.epoch);
+};
 
 /** Granted locks and waits of one client in a file, as it was told by bricks. */
 const believedLocks = ({ lockContext, client }: Graph, file: FileId): number => {

@@ -119,6 +119,25 @@ scenario(
   { graceMs },
 );
 
+scenario(
+  'fd migration whose getxattr was redirected, and both bricks die before the setxattr is carried out',
+  async (s, t) => {
+    const getxattr = s.holdBack('readLockinfo');
+    const setxattr = s.holdBack('writeLockinfo');
+    const changed = s.changeGraph();
+    await getxattr.sent;
+    t.equal((await s.move())?.phase, 'tidied');
+    getxattr.letPass();
+    await setxattr.sent;
+    s.crash(s.source, 15_000);
+    s.crash(s.target, 300);
+    setxattr.letPass();
+    await changed;
+    await s.pass(20_000);
+    await endsChanged(s, t, [s.target]);
+  },
+);
+
 scenario('the answer to the setxattr is lost with its connection', async (s, t) => {
   let isLost = false;
   s.onAnswer('writeLockinfo', () => {
