@@ -9,8 +9,10 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import { Failure } from '../../bin/failure.js';
 import type { LockProcess } from '../../conformance/lock-process.js';
 import type { BrickName } from '../../wire/ids.js';
+import type { MigrationReport } from '../../wire/messages.js';
 import { Cluster, skipReason } from '../cluster.js';
 import { startLockferry } from '../running-command.js';
 import { seededRandom } from '../seeded-random.js';
@@ -102,9 +104,9 @@ t.test('a crowd on a file that moves', { skip: skipReason }, async (t) => {
   };
 
   const freezes: number[] = [];
+  let tooLate = 0;
   for (let move = 0; move < size.moves; move++) {
-    const { report } = await cluster.migrate(name, await next(cluster));
-    if (report === undefined) throw new Error('the file was there already');
+    const report = await moveInTime(cluster, () => tooLate++);
     t.ok(report.freezeUs <= freezeMs * 1000, `frozen ${report.freezeUs} us`);
     t.equal(report.holders, size.holders);
     freezes.push(report.freezeUs / 1000);
@@ -151,7 +153,7 @@ t.test('a crowd on a file that moves', { skip: skipReason }, async (t) => {
   const median = freezes[Math.floor(freezes.length / 2)]!;
   t.comment(
     `${freezes.length} moves with ${size.holders} holders and ${size.waiters} waiters: frozen ${median.toFixed(1)} ms in the median, ` +
-      `${freezes.at(-1)!.toFixed(1)} ms at most; slowest write ${writer.slowestMs.toFixed(0)} ms`,
+      `${freezes.at(-1)!.toFixed(1)} ms at most; ${tooLate} moves given up after ${freezeMs} ms and begun again; slowest write ${writer.slowestMs.toFixed(0)} ms`,
   );
 });
 
@@ -159,6 +161,26 @@ const next = async (cluster: Cluster): Promise<BrickName> => {
   const [home] = await cluster.homesOf(name);
   return cluster.bricks[(cluster.bricks.indexOf(home!) + 1) % cluster.bricks.length]!;
 };
+
+const attemptsMax = 20;
+
+/**
+ * A machine that is busy with other work may not freeze, hand over and commit within the budget. Then the move is given
+ * up in time, which is what the budget promises, and an operator tries again.
+ */
+async function moveInTime(cluster: Cluster, onTooLate: () => void): Promise<MigrationReport> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const { report } = await cluster.migrate(name, await next(cluster));
+      if (report === undefined) throw new Error('the file was there already');
+      return report;
+    } catch (error) {
+      const isTooLate = error instanceof Failure && error.message.includes('freeze was not over within');
+      if (!isTooLate || attempt === attemptsMax) throw error;
+      onTooLate();
+    }
+  }
+}
 
 /** Resolves when no brick knows an open move. */
 async function settledHome(cluster: Cluster): Promise<BrickName[]> {
