@@ -102,6 +102,14 @@ t.test(
   },
 );
 
+t.test('graphs that change before and while the ring is closed: one gets the deadlock', async (t) => {
+  const { real, one, two, waits, close } = await almostRing(t);
+  await one.switchTo(real.change());
+  const last = close();
+  await Promise.all([one.switchTo(real.change()), two.switchTo(real.volumeFile)]);
+  t.same(outcomes(await settled([...waits, last], 5000)), { deadlock: 1, waiting: 2 });
+});
+
 t.test('the same ring of open files is none of our business', async (t) => {
   const { waits, close } = await almostRing(t, true);
   t.same(outcomes(await settled([...waits, close()], 1500)), { deadlock: 0, waiting: 3 });
