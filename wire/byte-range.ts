@@ -5,9 +5,9 @@
  * nothing of conflicts. Bricks keep each owner's held locks in it, mounts remember what their processes hold.
  * Every operation costs O(log n + ranges that it touches).
  */
+import { IntervalTree } from './interval-tree.js';
 import type { ByteRange, LockType } from './lock-types.js';
-import type { TreeNode } from './ordered-tree.js';
-import { OrderedTree, treeWork } from './ordered-tree.js';
+import { rangeEnd } from './lock-types.js';
 
 export interface ValuedRange<V> extends ByteRange {
   readonly value: V;
@@ -19,15 +19,15 @@ export interface RangeChange<V> {
   readonly added: readonly ValuedRange<V>[];
 }
 
-interface RangeNode<V> extends ValuedRange<V>, TreeNode<RangeNode<V>> {}
-
 const unchanged = { removed: [], added: [] };
 
 /** True where the two ranges have a byte in common. */
 export const overlaps = (a: ByteRange, b: ByteRange): boolean => a.start <= b.end && b.start <= a.end;
 
 export class RangeMap<V = LockType> {
-  readonly #tree = new OrderedTree<RangeNode<V>>(byStart);
+  /** Most maps hold one range, and there may be a million of them: a tree is made for the second. */
+  #only: ValuedRange<V> | undefined;
+  #tree: IntervalTree<null, V> | undefined;
   readonly #same: (a: V, b: V) => boolean;
 
   /** @param same which values are one kind: such ranges are joined. Default: identity. */
@@ -36,23 +36,30 @@ export class RangeMap<V = LockType> {
   }
 
   get size(): number {
-    return this.#tree.size;
+    return this.#tree?.size ?? (this.#only === undefined ? 0 : 1);
   }
 
   /** In order of start. The map must not change meanwhile. */
-  [Symbol.iterator](): IterableIterator<ValuedRange<V>> {
-    return this.#tree[Symbol.iterator]();
+  *[Symbol.iterator](): IterableIterator<ValuedRange<V>> {
+    if (this.#only !== undefined) yield this.#only;
+    for (const { start, end, item } of this.#tree ?? []) yield { start, end, value: item };
   }
 
   /** The ranges that have a byte in start..end, in order. */
   overlapping(start: bigint, end: bigint): ValuedRange<V>[] {
-    return this.#touching(start, end);
+    const found: ValuedRange<V>[] = [];
+    if (this.#only !== undefined && this.#only.start <= end && start <= this.#only.end)
+      found.push(this.#only);
+    this.#tree?.eachOverlapping(start, end, undefined, (range) => {
+      found.push({ start: range.start, end: range.end, value: range.item });
+    });
+    return found;
   }
 
   /** True where every byte of start..end is in some range (of a value that `wanted` accepts). */
   covers(start: bigint, end: bigint, wanted?: (value: V) => boolean): boolean {
     let next = start;
-    for (const range of this.#touching(start, end)) {
+    for (const range of this.overlapping(start, end)) {
       if (range.start > next || (wanted !== undefined && !wanted(range.value))) return false;
       next = range.end + 1n;
     }
@@ -65,7 +72,7 @@ export class RangeMap<V = LockType> {
    * replaced before that makes the new value the one that stays.
    */
   set(start: bigint, end: bigint, value: V): RangeChange<V> {
-    const touched = this.#touching(start - 1n, end + 1n);
+    const touched = this.overlapping(start > 0n ? start - 1n : start, end < rangeEnd ? end + 1n : end);
     const only = touched.length === 1 ? touched[0]! : undefined;
     if (only !== undefined && only.start <= start && only.end >= end && this.#same(only.value, value)) {
       return unchanged;
@@ -73,9 +80,9 @@ export class RangeMap<V = LockType> {
     let from = start;
     let to = end;
     let kept: { value: V } | undefined;
-    const removed: RangeNode<V>[] = [];
-    let before: RangeNode<V> | undefined;
-    let after: RangeNode<V> | undefined;
+    const removed: ValuedRange<V>[] = [];
+    let before: ValuedRange<V> | undefined;
+    let after: ValuedRange<V> | undefined;
     for (const range of touched) {
       if (this.#same(range.value, value)) {
         kept ??= range;
@@ -83,65 +90,50 @@ export class RangeMap<V = LockType> {
         if (range.end > to) to = range.end;
       } else {
         if (range.end < start || range.start > end) continue;
-        if (range.start < start) before = node(range.start, start - 1n, range.value);
-        if (range.end > end) after = node(end + 1n, range.end, range.value);
+        if (range.start < start) before = { start: range.start, end: start - 1n, value: range.value };
+        if (range.end > end) after = { start: end + 1n, end: range.end, value: range.value };
         if (range.start >= start && range.end <= end) kept ??= { value };
       }
       removed.push(range);
     }
-    const added = node(from, to, (kept ?? { value }).value);
+    const added = { start: from, end: to, value: (kept ?? { value }).value };
     return this.#exchange(removed, [before, added, after]);
   }
 
   /** Takes start..end out of every range. */
   clear(start: bigint, end: bigint): RangeChange<V> {
-    const removed = this.#touching(start, end);
+    const removed = this.overlapping(start, end);
     if (removed.length === 0) return unchanged;
     const first = removed[0]!;
     const last = removed[removed.length - 1]!;
     return this.#exchange(removed, [
-      first.start < start ? node(first.start, start - 1n, first.value) : undefined,
-      last.end > end ? node(end + 1n, last.end, last.value) : undefined,
+      first.start < start ? { ...first, end: start - 1n } : undefined,
+      last.end > end ? { ...last, start: end + 1n } : undefined,
     ]);
   }
 
-  #exchange(removed: RangeNode<V>[], wanted: (RangeNode<V> | undefined)[]): RangeChange<V> {
+  #exchange(removed: ValuedRange<V>[], wanted: (ValuedRange<V> | undefined)[]): RangeChange<V> {
     const added = wanted.filter((range) => range !== undefined);
-    for (const range of removed) this.#tree.remove(range);
-    for (const range of added) this.#tree.insert(range);
+    for (const { start } of removed) {
+      if (this.#tree === undefined) this.#only = undefined;
+      else this.#tree.remove(start, onlyRank);
+    }
+    for (const range of added) this.#insert(range);
     return { removed, added };
   }
 
-  #touching(start: bigint, end: bigint): RangeNode<V>[] {
-    const found: RangeNode<V>[] = [];
-    collect(this.#tree.root, start, end, found);
-    return found;
+  #insert(range: ValuedRange<V>): void {
+    if (this.#tree === undefined && this.#only === undefined) {
+      this.#only = range;
+      return;
+    }
+    this.#tree ??= new IntervalTree();
+    for (const { start, end, value } of this.#only === undefined ? [range] : [this.#only, range]) {
+      this.#tree.insert(start, end, onlyRank, null, value);
+    }
+    this.#only = undefined;
   }
 }
 
-const byStart = (a: ByteRange, b: ByteRange): number => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0);
-
-const node = <V>(start: bigint, end: bigint, value: V): RangeNode<V> => ({
-  start,
-  end,
-  value,
-  left: undefined,
-  right: undefined,
-  height: 1,
-});
-
-/** Disjoint ranges are in order of their ends too, so both sides can be cut off. */
-const collect = <V>(
-  at: RangeNode<V> | undefined,
-  start: bigint,
-  end: bigint,
-  found: RangeNode<V>[],
-): void => {
-  if (at === undefined) return;
-  treeWork.visits++;
-  const reaches = at.end >= start;
-  const begins = at.start <= end;
-  if (reaches) collect(at.left, start, end, found);
-  if (reaches && begins) found.push(at);
-  if (begins) collect(at.right, start, end, found);
-};
+/** Disjoint ranges need no rank to be told apart. */
+const onlyRank = 0;

@@ -11,12 +11,10 @@
 
 import type { RangeChange } from '../../wire/byte-range.js';
 import type { ClientId, Ticket } from '../../wire/ids.js';
+import type { Interval } from '../../wire/interval-tree.js';
+import { IntervalTree } from '../../wire/interval-tree.js';
 import type { LockType } from '../../wire/lock-types.js';
-import type { TreeNode } from '../../wire/ordered-tree.js';
-import { OrderedTree } from '../../wire/ordered-tree.js';
-import type { Indexed } from './interval-index.js';
-import { IntervalIndex } from './interval-index.js';
-import type { Hold, OwnerLocks, Waiter, Witness } from './owner-locks.js';
+import type { Hold, OwnerLocks, Waiter } from './owner-locks.js';
 import { OwnerBook } from './owner-locks.js';
 
 export interface Claim {
@@ -25,26 +23,23 @@ export interface Claim {
   readonly end: bigint;
 }
 
-interface Due extends TreeNode<Due> {
-  readonly waiter: Waiter;
-}
-
-type Holding = Indexed<OwnerLocks, Hold>;
-type Queued = Indexed<OwnerLocks, Waiter>;
+type Holding = Interval<OwnerLocks, Hold>;
+type Queued = Interval<OwnerLocks, Waiter>;
 
 export class ConflictSpace {
   readonly owners = new OwnerBook();
   readonly waiters = new Map<Ticket, Waiter>();
   heldCount = 0;
   readonly #held = {
-    read: new IntervalIndex<OwnerLocks, Hold>(),
-    write: new IntervalIndex<OwnerLocks, Hold>(),
+    read: new IntervalTree<OwnerLocks, Hold>(),
+    write: new IntervalTree<OwnerLocks, Hold>(),
   };
   readonly #queue = {
-    read: new IntervalIndex<OwnerLocks, Waiter>(),
-    write: new IntervalIndex<OwnerLocks, Waiter>(),
+    read: new IntervalTree<OwnerLocks, Waiter>(),
+    write: new IntervalTree<OwnerLocks, Waiter>(),
   };
-  readonly #due = new OrderedTree<Due>((a, b) => a.waiter.ticket - b.waiter.ticket);
+  /** Those that nobody knows a reason for why they wait, by ticket. */
+  readonly #due = new IntervalTree<null, Waiter>();
   #nextPlace = 1;
 
   /** The first lock in the kernel's order that another owner holds against this claim. */
@@ -147,8 +142,8 @@ export class ConflictSpace {
   settle(): Waiter[] {
     const granted: Waiter[] = [];
     for (let due = this.#due.first(); due !== undefined; due = this.#due.first()) {
-      const { waiter } = due;
-      this.#due.remove(due);
+      const waiter = due.item;
+      this.#due.remove(nowhere, waiter.ticket);
       if (this.#stillWaits(waiter)) continue;
       this.#grant(waiter);
       granted.push(waiter);
@@ -203,9 +198,7 @@ export class ConflictSpace {
 
   #attest(waiter: Waiter, holder: OwnerLocks, heldFrom: bigint): void {
     const point = heldFrom > waiter.start ? heldFrom : waiter.start;
-    const witness: Witness = { point, holder, waiter, left: undefined, right: undefined, height: 1 };
-    waiter.witness = witness;
-    holder.addWitness(witness);
+    holder.addWitness(waiter, point);
   }
 
   #leaveQueue(waiter: Waiter): void {
@@ -220,22 +213,21 @@ export class ConflictSpace {
       waiter.behind.followers.delete(waiter);
       waiter.behind = undefined;
     } else if (waiter.witness !== undefined) {
-      waiter.witness.holder.dropWitness(waiter.witness);
-      waiter.witness = undefined;
-    } else this.#due.remove({ waiter } as Due);
+      waiter.witness.holder.dropWitness(waiter, waiter.witness);
+    } else this.#due.remove(nowhere, waiter.ticket);
   }
 
   #makeDue(waiter: Waiter): void {
     // Fresh ones have no link yet and are not in #due either; `due` ones stay where they are.
     if (waiter.behind !== undefined || waiter.witness !== undefined) this.#unlink(waiter);
-    else if (this.#due.has({ waiter } as Due)) return;
-    this.#due.insert({ waiter, left: undefined, right: undefined, height: 1 });
+    else if (this.#due.has(nowhere, waiter.ticket)) return;
+    this.#due.insert(nowhere, nowhere, waiter.ticket, null, waiter);
   }
 
   #breakWitnesses(owner: OwnerLocks, start: bigint, end: bigint, of?: LockType): void {
-    const broken: Waiter[] = [];
-    collectWitnesses(owner.witnesses, start, end, broken);
-    for (const waiter of broken) if (of === undefined || waiter.type === of) this.#makeDue(waiter);
+    for (const waiter of owner.witnessed(start, end)) {
+      if (of === undefined || waiter.type === of) this.#makeDue(waiter);
+    }
   }
 
   #reindex(owner: OwnerLocks, change: RangeChange<Hold>): void {
@@ -252,9 +244,5 @@ export class ConflictSpace {
 /** An owner that holds a lock here does not queue behind others: they may be waiting for that very lock. */
 export const mayPassWaiters = (waiter: Waiter): boolean => waiter.mayPass || waiter.owner.ranges.size > 0;
 
-const collectWitnesses = (at: Witness | undefined, start: bigint, end: bigint, found: Waiter[]): void => {
-  if (at === undefined) return;
-  if (at.point >= start) collectWitnesses(at.left, start, end, found);
-  if (at.point >= start && at.point <= end) found.push(at.waiter);
-  if (at.point <= end) collectWitnesses(at.right, start, end, found);
-};
+/** Waiters that are due are told apart by their tickets alone. */
+const nowhere = 0n;

@@ -6,9 +6,8 @@
  */
 import { RangeMap } from '../../wire/byte-range.js';
 import type { ClientId, LkOwner, Ticket } from '../../wire/ids.js';
+import { IntervalTree } from '../../wire/interval-tree.js';
 import type { ByteRange, LockType } from '../../wire/lock-types.js';
-import type { TreeNode } from '../../wire/ordered-tree.js';
-import { OrderedTree } from '../../wire/ordered-tree.js';
 
 /** The value of a held range. Ranges of one type are one lock, whichever process of the owner took them. */
 export interface Hold {
@@ -20,10 +19,9 @@ export interface Hold {
  * The proof that a waiter must wait: a byte that this owner holds against it. As long as the owner holds that byte
  * in that way, nothing else that changes in the file can make the waiter grantable, so nobody looks at it.
  */
-export interface Witness extends TreeNode<Witness> {
+export interface Witness {
   readonly point: bigint;
   readonly holder: OwnerLocks;
-  readonly waiter: Waiter;
 }
 
 export interface Waiter extends ByteRange {
@@ -58,7 +56,7 @@ export class OwnerLocks {
   place = 0;
   readonly ranges = new RangeMap<Hold>(sameType);
   #waiters: Set<Waiter> | undefined;
-  #witnesses: OrderedTree<Witness> | undefined;
+  #witnesses: IntervalTree<null, Waiter> | undefined;
   /** Set while the book means to forget this owner. */
   isParting = false;
 
@@ -76,9 +74,11 @@ export class OwnerLocks {
     return this.#waiters ?? nobody;
   }
 
-  /** What this owner holds against others, as far as others are waiting for it. */
-  get witnesses(): Witness | undefined {
-    return this.#witnesses?.root;
+  /** Those whose witness is a byte of start..end. */
+  witnessed(start: bigint, end: bigint): Waiter[] {
+    const found: Waiter[] = [];
+    this.#witnesses?.eachOverlapping(start, end, undefined, ({ item }) => found.push(item));
+    return found;
   }
 
   addWaiter(waiter: Waiter): void {
@@ -92,13 +92,16 @@ export class OwnerLocks {
     this.book.waiting--;
   }
 
-  addWitness(witness: Witness): void {
-    this.#witnesses ??= new OrderedTree(byPointAndTicket);
-    this.#witnesses.insert(witness);
+  /** From now on this byte, which this owner holds, is why `waiter` waits. */
+  addWitness(waiter: Waiter, point: bigint): void {
+    this.#witnesses ??= new IntervalTree();
+    this.#witnesses.insert(point, point, waiter.ticket, null, waiter);
+    waiter.witness = { point, holder: this };
   }
 
-  dropWitness(witness: Witness): void {
-    this.#witnesses?.remove(witness);
+  dropWitness(waiter: Waiter, { point }: Witness): void {
+    this.#witnesses?.remove(point, waiter.ticket);
+    waiter.witness = undefined;
   }
 }
 
@@ -170,6 +173,3 @@ export class OwnerBook {
 const nobody: ReadonlySet<Waiter> = new Set();
 
 const sameType = (a: Hold, b: Hold): boolean => a.type === b.type;
-
-const byPointAndTicket = (a: Witness, b: Witness): number =>
-  a.point < b.point ? -1 : a.point > b.point ? 1 : a.waiter.ticket - b.waiter.ticket;

@@ -1,0 +1,172 @@
+/**
+ * Random calls on an interval tree and on a plain list of its entries: every answer the same, with nodes of 4, 5 and
+ * 32 slots, so that nodes split, share and join all the time; among the first offsets, above 2^53, where two offsets
+ * may have one nearest double, and at the last ones that a lock may name.
+ */
+import fc from 'fast-check';
+import t from 'tap';
+import type { Interval } from './interval-tree.js';
+import { IntervalTree } from './interval-tree.js';
+import { rangeEnd } from './lock-types.js';
+import { lostFrom, nearestTo, offsetOf } from './offset.js';
+
+type Entry = Interval<string, number>;
+
+const parties = ['a', 'b', 'c'];
+const width = 24;
+const bases: Record<string, bigint> = {
+  'the first offsets': 0n,
+  'the first that doubles cannot tell apart': (1n << 53n) - 8n,
+  'the last offsets': rangeEnd - BigInt(2 * width),
+};
+
+const step = fc.record({
+  // In order, in inverse order, or anywhere: programs are long runs of one kind, as fillings of a table are.
+  act: fc.constantFrom('add', 'add', 'remove', 'ask'),
+  start: fc.nat(width),
+  length: fc.oneof(fc.nat(3), fc.nat(width)),
+  rank: fc.nat(40),
+  party: fc.constantFrom(...parties),
+});
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+const program = fc.record({
+  order: fc.constantFrom('up', 'down', 'any'),
+  adds: fc.array(step, { maxLength: 150, size: 'max' }),
+  steps: fc.array(step, { maxLength: 150, size: 'max' }),
+});
+
+const byKey = (a: Entry, b: Entry): number =>
+  a.start < b.start ? -1 : a.start > b.start ? 1 : a.rank - b.rank;
+
+const shown = (entries: readonly (Entry | undefined)[]): string =>
+  entries
+    .map((one) =>
+      one === undefined ? 'none' : `${one.start}..${one.end} ${one.rank} ${one.party} ${one.item}`,
+    )
+    .join(', ');
+
+class Pair {
+  readonly tree: IntervalTree<string, number>;
+  readonly #base: bigint;
+  list: Entry[] = [];
+  #items = 0;
+
+  constructor(slotsMax: number, base: bigint) {
+    this.tree = new IntervalTree(slotsMax);
+    this.#base = base;
+  }
+
+  run(one: Step): void {
+    const [start, end] = [this.#base + BigInt(one.start), this.#base + BigInt(one.start + one.length)];
+    const known = this.list.find((entry) => entry.start === start && entry.rank === one.rank);
+    if (this.tree.has(start, one.rank) !== (known !== undefined)) throw new Error('has');
+    if (one.act === 'add' && known === undefined) {
+      const entry = { start, end, rank: one.rank, party: one.party, item: ++this.#items };
+      this.tree.insert(start, end, one.rank, one.party, entry.item);
+      this.list.push(entry);
+      this.list.sort(byKey);
+    } else if (one.act === 'remove' && this.list.length > 0) {
+      const gone = known ?? this.list[(7 * one.rank + one.start) % this.list.length]!;
+      this.tree.remove(gone.start, gone.rank);
+      this.list = this.list.filter((entry) => entry !== gone);
+    }
+    this.check(start, end, one.party, one.rank);
+  }
+
+  check(start: bigint, end: bigint, party: string, rank: number): void {
+    same([...this.tree], this.list, 'all');
+    same([this.tree.first()], [this.list[0]], 'first');
+    if (this.tree.size !== this.list.length) throw new Error('size');
+    for (const asker of [party, undefined]) {
+      const there = this.list.filter(
+        (entry) => entry.party !== asker && entry.start <= end && entry.end >= start,
+      );
+      const seen: Entry[] = [];
+      this.tree.eachOverlapping(start, end, asker, (entry) => seen.push(entry));
+      same(seen, there, 'overlapping');
+      const inOrder = there.toSorted((a, b) => a.rank - b.rank || byKey(a, b));
+      same([this.tree.lowest(start, end, asker)], [inOrder[0]], 'lowest');
+      const below = inOrder.filter((entry) => entry.rank < rank);
+      const highest = this.tree.highestBelow(rank, start, end, asker);
+      if (highest?.rank !== below.at(-1)?.rank) throw new Error('highest below');
+      if (highest !== undefined)
+        same(
+          below.filter((one) => one.item === highest.item),
+          [highest],
+          'of them',
+        );
+      this.#checkSeeded(start, end, asker, inOrder);
+    }
+  }
+
+  /** With an answer from elsewhere, which stays where the tree has no better one. */
+  #checkSeeded(start: bigint, end: bigint, asker: string | undefined, inOrder: readonly Entry[]): void {
+    const middle = inOrder[inOrder.length >> 1];
+    if (middle === undefined) return;
+    const seed = { ...middle, start: middle.start + 1n, item: 0 };
+    const better = inOrder.find(
+      (one) => one.rank < seed.rank || (one.rank === seed.rank && one.start < seed.start),
+    );
+    same([this.tree.lowest(start, end, asker, seed)], [better ?? seed], 'lowest, seeded');
+    const limit = seed.rank + 3;
+    const above = inOrder.findLast((one) => one.rank < limit && one.rank > seed.rank);
+    const highest = this.tree.highestBelow(limit, start, end, asker, seed);
+    if (highest?.rank !== (above ?? seed).rank) throw new Error('highest below, seeded');
+    if (above === undefined && highest !== seed) throw new Error('the seed was not kept');
+  }
+}
+
+const same = (tree: readonly (Entry | undefined)[], list: readonly (Entry | undefined)[], what: string) => {
+  if (shown(tree) !== shown(list)) throw new Error(`${what}: tree ${shown(tree)}, list ${shown(list)}`);
+};
+
+for (const [name, base] of Object.entries(bases)) {
+  t.test(`the tree is the list, among ${name}`, async (t) => {
+    fc.assert(
+      fc.property(fc.constantFrom(4, 4, 5, 32), program, (slotsMax, { order, adds, steps }) => {
+        const pair = new Pair(slotsMax, base);
+        const sign = { up: 1, down: -1, any: 0 }[order];
+        const sorted = adds.toSorted((a, b) => sign * (a.start - b.start || a.rank - b.rank));
+        for (const one of sorted) pair.run({ ...one, act: 'add' });
+        for (const one of steps) pair.run(one);
+        // Down to nothing, by some order of its own.
+        const rest = pair.list.toSorted((a, b) => ((a.item * 7919) % 101) - ((b.item * 7919) % 101));
+        for (const { start, rank } of rest) {
+          pair.tree.remove(start, rank);
+          pair.list = pair.list.filter((entry) => entry.start !== start || entry.rank !== rank);
+          pair.check(start, start + 3n, 'a', rank);
+        }
+      }),
+      { numRuns: 60 },
+    );
+    t.pass('60 programs');
+  });
+}
+
+t.test('what is there, or is not, cannot be added, or removed', async (t) => {
+  const tree = new IntervalTree<string, number>();
+  t.throws(() => tree.remove(0n, 1), /no such key/);
+  tree.insert(5n, 9n, 1, 'a', 1);
+  t.throws(() => tree.insert(5n, 6n, 1, 'b', 2), /already there/);
+  t.throws(() => tree.remove(5n, 2), /no such key/);
+  t.throws(() => tree.remove(4n, 1), /no such key/);
+});
+
+t.test('an offset comes back from its two doubles, which are in its order', async () => {
+  const offset = fc.oneof(
+    fc.bigInt({ min: 0n, max: rangeEnd }),
+    fc.bigInt({ min: (1n << 53n) - 5n, max: (1n << 53n) + 5n }),
+    fc.bigInt({ min: rangeEnd - 3000n, max: rangeEnd }),
+    fc.bigInt({ min: 0n, max: 1n << 33n }),
+  );
+  fc.assert(
+    fc.property(offset, offset, (a, b) => {
+      const [nearA, nearB] = [nearestTo(a), nearestTo(b)];
+      const order = nearA === nearB ? lostFrom(a) - lostFrom(b) : nearA - nearB;
+      if (nearA !== Number(a)) throw new Error('not the nearest');
+      if (Math.sign(order) !== (a < b ? -1 : a > b ? 1 : 0)) throw new Error('order');
+      if (offsetOf(nearA, lostFrom(a)) !== a) throw new Error('not the same');
+    }),
+    { numRuns: 3000 },
+  );
+});
