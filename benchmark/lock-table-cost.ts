@@ -115,8 +115,10 @@ const position = (locks: number): number => {
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
-const measured = (owners: Owners, sizes: readonly number[], smoke: boolean): Cost[] => {
-  const tables = sizes.map((locks) => ({ locks, table: filled(locks, owners) }));
+type Filled = readonly { readonly locks: number; readonly table: LockTable }[];
+
+const measured = (owners: Owners, tables: Filled, smoke: boolean): Cost[] => {
+  const sizes = tables.map(({ locks }) => locks);
   const [rounds, perRound] = smoke ? [3, 200] : [61, 1_000];
   return calls.flatMap((call) => {
     const times = new Map<number, number[]>(sizes.map((locks) => [locks, []]));
@@ -147,15 +149,15 @@ const measured = (owners: Owners, sizes: readonly number[], smoke: boolean): Cos
 };
 
 /** What is done to a whole table, told for one of its locks. */
-const wholes = (owners: Owners, sizes: readonly number[], smoke: boolean): Cost[] => {
+const wholes = (owners: Owners, tables: Filled, smoke: boolean): Cost[] => {
+  const sizes = tables.map(({ locks }) => locks);
   const acts: [string, (table: LockTable, locks: number) => void][] = [
     ['taking all of them, each', (_, locks) => filled(locks, owners)],
     ['moving all of them, each', (table) => rebuilt(table)],
   ];
-  const tables = sizes.map((locks) => ({ locks, table: filled(locks, owners) }));
   return acts.flatMap(([call, act]) => {
     const times = new Map<number, number[]>(sizes.map((locks) => [locks, []]));
-    for (let round = 0; round < (smoke ? 1 : 5); round++) {
+    for (let round = 0; round < (smoke ? 1 : 3); round++) {
       for (const { locks, table } of tables) {
         const repeats = Math.max(1, Math.floor((smoke ? 1000 : 100_000) / locks));
         const begin = performance.now();
@@ -206,10 +208,10 @@ export const lockTableName = 'lock-table';
 export function measureLockTable({ smoke, json }: { smoke: boolean; json: boolean }): void {
   const sizes = smoke ? [10, base] : [10, base, 100_000, 1_000_000];
   const both: readonly Owners[] = ['one', 'each'];
-  const costs = both.flatMap((owners) => [
-    ...measured(owners, sizes, smoke),
-    ...wholes(owners, sizes, smoke),
-  ]);
+  const costs = both.flatMap((owners) => {
+    const tables = sizes.map((locks) => ({ locks, table: filled(locks, owners) }));
+    return [...measured(owners, tables, smoke), ...wholes(owners, tables, smoke)];
+  });
   const memory = both.map((owners) => memoryOf(owners, sizes[sizes.length - 1]!));
   if (json) console.log(JSON.stringify({ lockTable: costs, memory }));
   else print(costs, memory);

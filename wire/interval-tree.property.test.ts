@@ -9,6 +9,7 @@ import type { Interval } from './interval-tree.js';
 import { IntervalTree } from './interval-tree.js';
 import { rangeEnd } from './lock-types.js';
 import { lostFrom, nearestTo, offsetOf } from './offset.js';
+import { treeWork } from './tree-node.js';
 
 type Entry = Interval<string, number>;
 
@@ -21,7 +22,6 @@ const bases: Record<string, bigint> = {
 };
 
 const step = fc.record({
-  // In order, in inverse order, or anywhere: programs are long runs of one kind, as fillings of a table are.
   act: fc.constantFrom('add', 'add', 'remove', 'ask'),
   start: fc.nat(width),
   length: fc.oneof(fc.nat(3), fc.nat(width)),
@@ -30,6 +30,7 @@ const step = fc.record({
 });
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 const program = fc.record({
+  /** A tree is filled in order, in inverse order or in none: each splits nodes in another way. */
   order: fc.constantFrom('up', 'down', 'any'),
   adds: fc.array(step, { maxLength: 150, size: 'max' }),
   steps: fc.array(step, { maxLength: 150, size: 'max' }),
@@ -142,6 +143,21 @@ for (const [name, base] of Object.entries(bases)) {
     t.pass('60 programs');
   });
 }
+
+t.test('a range that is gone is in the way of no search', async (t) => {
+  const tree = new IntervalTree<string, number>();
+  const count = 2000;
+  for (let n = 0; n < count; n++) tree.insert(BigInt(4 * n), BigInt(4 * n + 1), n, 'a', n);
+  for (let n = 0; n < count; n++) {
+    // It reaches over all, is of the lowest rank in what others have, and is of the highest: all of these go with it.
+    tree.insert(BigInt(4 * n + 1), rangeEnd, (n % 2) * 2 * count, 'b', n);
+    tree.remove(BigInt(4 * n + 1), (n % 2) * 2 * count);
+  }
+  const before = treeWork.steps;
+  for (let n = 0; n < count; n++) tree.lowest(BigInt(4 * n + 2), BigInt(4 * n + 3), undefined);
+  const steps = (treeWork.steps - before) / count;
+  t.ok(steps < 100, `${steps.toFixed(0)} steps a search`);
+});
 
 t.test('what is there, or is not, cannot be added, or removed', async (t) => {
   const tree = new IntervalTree<string, number>();
