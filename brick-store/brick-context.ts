@@ -45,8 +45,13 @@ export class BrickContext {
     const work = this.parts.queue.run(file, (): undefined | Promise<void> => {
       const { repairing } = this.parts.store;
       if (repairing !== undefined) return repairing.then(() => this.deleteIfUnused(file));
+      // A restarted brick does not know yet who has it open; when it does, it looks at all such files.
+      if (this.parts.sessions.isRecovering) return undefined;
       if (!this.parts.state.isUnused(file) || this.parts.arrivals.isAwaited(file)) return undefined;
-      return this.exclusive(file, this.parts.state.inodes.planDelete(file));
+      return this.exclusive(file, this.parts.state.inodes.planDelete(file)).then(() => {
+        // Left by closes that are still on their way, and will not find the file.
+        this.parts.locks.moveAway(file, undefined);
+      });
     });
     Promise.resolve(work).catch((error: unknown) => {
       this.parts.trace.error('deleted file not removed', { file, error: String(error) });

@@ -151,6 +151,9 @@ export class Brick {
     target.load(stages, handovers, (client) => known.has(client));
     for (const [file, moved] of await state.untidied()) source.resumeCommitted(file, moved);
     this.sessions.load(sessions);
+    await records
+      .forgetAnswersOfOthers((client) => this.sessions.get(client) !== undefined)
+      .catch((error: unknown) => this.#o.trace.warn('answers not forgotten', { error: String(error) }));
   }
 
   async close(): Promise<void> {

@@ -277,8 +277,8 @@ export class LockService {
     return { held: [...held], waiting: [...waiting], nextTicket };
   }
 
-  /** The file moved: every wait is answered with where it went, and nothing of its locks stays here. */
-  moveAway(file: FileId, moved: Moved): ClientId[] {
+  /** The file moved, or (undefined) was deleted: its waits are told so, and nothing of its locks stays here. */
+  moveAway(file: FileId, moved: Moved | undefined): ClientId[] {
     const locks = this.#files.get(file);
     if (locks === undefined) return [];
     this.#files.delete(file);
@@ -288,7 +288,7 @@ export class LockService {
     }
     for (const wait of locks.waits.values()) {
       this.#waiting.get(wait.session)?.delete(wait.seq);
-      wait.refuse(new Refusal('EREMOTE', undefined, moved));
+      wait.refuse(new Refusal(moved === undefined ? 'ESTALE' : 'EREMOTE', undefined, moved));
     }
     return [...clients];
   }

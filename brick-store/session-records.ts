@@ -6,7 +6,15 @@ import type { Trace } from '../host/trace.js';
 import { decodeAnswer, decodeReply, encodeAnswer } from '../wire/codec.js';
 import type { ClientId } from '../wire/ids.js';
 import type { Answer, Op } from '../wire/messages.js';
-import { answerKey, answerSeqOf, answersOf, sessionKey, sessionRange } from './records/keys.js';
+import {
+  answerKey,
+  answerRange,
+  answerSeqOf,
+  answersOf,
+  clientOfKey,
+  sessionKey,
+  sessionRange,
+} from './records/keys.js';
 import { answerRecord, sessionRecord } from './records/session-record.js';
 import type { Session, SessionRecord } from './sessions.js';
 import type { Store, StoreOp } from './store.js';
@@ -66,6 +74,13 @@ export class SessionRecords {
     const reply = decodeReply(answerRecord.decode(value, key).reply);
     if (reply.kind !== 'answer') throw new Error(`the answer kept for request ${seq} is a ${reply.kind}`);
     return decodeAnswer(op, reply.fields);
+  }
+
+  /** At start: a crash may have come between the end of a session and the removal of its answers. */
+  async forgetAnswersOfOthers(isKnown: (client: ClientId) => boolean): Promise<void> {
+    const entries = await this.#store.list(answerRange, listLimit, { keysOnly: true });
+    const others = entries.filter(({ key }) => !isKnown(clientOfKey(key)));
+    if (others.length > 0) await this.#store.write(others.map(({ key }) => ({ type: 'del', key })));
   }
 
   /** The session is over, or its client starts again from 1 as a new incarnation. */

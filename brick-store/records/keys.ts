@@ -133,6 +133,7 @@ export const answerKey = (client: ClientId, seq: number): Buffer => {
   return key;
 };
 export const answersOf = (client: ClientId): KeyRange => beginningWith(idKey(prefix.answer, client));
+export const answerRange = all(prefix.answer);
 export const answerSeqOf = (key: Uint8Array): number => Number(bufferOf(key).readBigUInt64BE(1 + idBytes));
 /** A client that a migration brought: what it had open and held here before it ever spoke to this brick. */
 export const handoverKey = (file: FileId, client: ClientId, part: number): Buffer => {

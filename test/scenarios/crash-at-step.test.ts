@@ -88,3 +88,17 @@ scenario('a target that restarts while its source is down serves its other files
   await Promise.all([unlocking, moving]);
   await s.endsWell(t, [s.target]);
 });
+
+scenario('an open file without a name survives a restart of the brick that it moved to', async (s, t) => {
+  await s.waiter.process.kill();
+  const other = s.cluster.mounts.get('mount-2')!.kernel.startProcess();
+  await other.unlink('file');
+  t.equal((await s.move())?.phase, 'tidied');
+  s.crash(s.target, 50);
+  await s.pass(1000);
+  t.equal(Buffer.from(await s.holder.process.read(s.holder.fd, 0, 11)).toString(), 'the content');
+  t.same(await s.table(), [`held by mount-1 at ${s.target}`]);
+  await s.holder.close();
+  await s.pass(100);
+  t.same([s.home, await s.table()], [[], []], 'the last close removes it');
+});
