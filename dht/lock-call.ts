@@ -42,6 +42,7 @@ export class LockCall implements PendingLock {
   #sent: Sent | undefined;
   /** The brick that it was sent to last said that it waits there. */
   #hasPlace = false;
+  #wasRedirected = false;
   #cancelled = false;
   /** The process has its outcome. */
   #told = false;
@@ -223,6 +224,7 @@ export class LockCall implements PendingLock {
       (error: unknown) => {
         if (wait) calls.waitEnded(brick, seq);
         const moved = asRefusal(error)?.moved;
+        if (moved !== undefined) this.#wasRedirected = true;
         if (moved === undefined || !this.#hasPlace || graphs !== this.#graphs) throw error;
         this.#context.placement.moved(file, moved);
         return movedOn;
@@ -293,7 +295,8 @@ export class LockCall implements PendingLock {
   /**
    * Ends the request at the brick that it was sent to, or where its file went since. A wait that came to the brick with
    * its file may be in the queue without this request, which never arrived or was refused: then it is ended by its
-   * ticket, since a brick knows nothing of the number.
+   * ticket, since a brick knows nothing of the number. Where the ticket was never heard of, the brick knows the wait by
+   * what it asks for.
    */
   async #abandon(sent: Sent): Promise<void> {
     const { lanes, homes, placement } = this.#context;
@@ -313,7 +316,8 @@ export class LockCall implements PendingLock {
       await lanes.pause();
     }
     const cameWithFile = !elsewhere && !this.#hasPlace;
-    if (!(elsewhere || cameWithFile) || !wait || this.#ticket === undefined || lanes.isClosed) return;
+    if (!(elsewhere || cameWithFile) || !wait || lanes.isClosed) return;
+    if (this.#ticket === undefined && !elsewhere && !this.#wasRedirected) return;
     const place = await homes.find(file).catch((error: unknown) => {
       if (asRefusal(error) === undefined) throw error;
       return undefined;

@@ -200,3 +200,20 @@ scenario(
   },
   { graceMs: 1000 },
 );
+
+scenario(
+  'a wait whose place its client never heard of is ended where it went, when it is given up',
+  async (s, t) => {
+    const third = await s.actorOn('mount-3');
+    s.onEvent('mount-3', () => s.cluster.network.partition('mount-3', s.source));
+    const asked = third.waitForLock();
+    await s.pass(10);
+    const report = await s.move();
+    t.same([report!.phase, report!.waiters], ['tidied', 2]);
+    await s.pass(3000);
+    s.cluster.network.heal();
+    await t.rejects(asked, { message: /EIO/ }, 'its session at the source had ended');
+    await s.endsWell(t, [s.target]);
+  },
+  { graceMs: 1000 },
+);

@@ -182,6 +182,19 @@ export class Scenario {
     return { sent, askedOf, letPass: () => network.letGo(held!) };
   }
 
+  /** Once, in the turn in which a brick tells the mount something unasked, for example the place of a wait. */
+  onEvent(mount: string, run: () => void): void {
+    const { network } = this.cluster;
+    let isDone = false;
+    network.filter = inTurn(network.filter, (_from, to, frame) => {
+      if (!isDone && to.name === mount && headOf(frame).kind === 'event') {
+        isDone = true;
+        run();
+      }
+      return frame;
+    });
+  }
+
   /** In the turn in which a brick answers such a request; where `run` crashes it, the answer is not sent. */
   onAnswer(op: Op, run: () => void): void {
     const { network } = this.cluster;
