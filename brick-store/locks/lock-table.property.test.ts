@@ -2,6 +2,7 @@
  * Random programs of lock calls on the lock table and on a model of another shape (byte-cell-model.ts): after every
  * call the outcome, the waiters it granted, all held and waiting locks and what F_GETLK says must be the same.
  */
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import type { ClientId, LkOwner, Ticket } from '../../wire/ids.js';
@@ -233,6 +234,8 @@ const shown = (value: unknown): string =>
   JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? `${part}` : part)) ?? 'nothing';
 
 const same = (table: unknown, model: unknown, what: string): void => {
+  if (isDeepStrictEqual(table, model)) return;
+  // Left out or undefined is one to us.
   if (shown(canonical(table)) !== shown(canonical(model)))
     throw new Error(`${what}: table ${shown(table)}, model ${shown(model)}`);
 };
