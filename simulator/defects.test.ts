@@ -5,9 +5,11 @@ import { plantedDefects } from './defects.js';
 import { simulate } from './simulation.js';
 
 const seedsMax = 60;
+/** A run with a defect may go on until its time is over. */
+const wallMsMax = 180_000;
 
 for (const { finds, what, plant } of plantedDefects) {
-  t.test(`${finds}: ${what}`, async (t) => {
+  t.test(`${finds}: ${what}`, { timeout: wallMsMax }, async (t) => {
     for (let seed = 1; seed <= seedsMax; seed++) {
       const { violations } = await simulate({ seed, defect: plant });
       if (!violations.some(({ check }) => check === finds)) continue;

@@ -39,6 +39,11 @@ export interface WriteFact extends ContentFact {
   readonly data: Uint8Array;
 }
 
+export interface TruncateFact {
+  readonly ino: bigint;
+  readonly size: number;
+}
+
 export interface StepFact {
   readonly migration: MigrationId;
   readonly file: FileId;
@@ -71,6 +76,18 @@ export interface FactListener {
   /** A mount asks that a wait which only queues may pass the others (docs/LOCKS.md, "Who is next"). */
   waitMayPass?(mount: string, wait: Request<'queueState'>): void;
   waitAnswered?(mount: string, brick: BrickName, wait: Request<'lock'>, outcome: string): void;
+  /** ftruncate(2). */
+  truncateBegun?(cut: TruncateFact): void;
+  truncateEnded?(cut: TruncateFact, error: number): void;
+  /** A name was looked up in the root directory, and was there or was not. */
+  nameLooked?(mount: string, name: string, isThere: boolean): void;
+  /** From now on the name may be there or not; until `nameChanged` tells, or for good where the call failed. */
+  nameChanging?(name: string): void;
+  nameChanged?(name: string, isThere: boolean): void;
+  /** The change was refused, since the name was not there. */
+  nameMissed?(mount: string, name: string): void;
+  /** A process was told of this error. */
+  callFailed?(mount: string, call: string, error: number): void;
   mountBegun?(mount: string, client: ClientId): void;
   mountGone?(mount: string, client: ClientId): void;
   /** From here on the mount has locks as `graph`, too; its processes are still known by the client of `mountBegun`. */
@@ -81,6 +98,8 @@ export interface FactListener {
   fenced?(brick: BrickName, client: ClientId): void;
   brickGone?(brick: BrickName): void;
   powerLost?(brick: BrickName): void;
+  /** It fails now, or is full from now on. */
+  diskTrouble?(brick: BrickName): void;
   stored?(brick: BrickName, ops: readonly StoreOp[]): void;
   storeReopened?(brick: BrickName): void;
   said?(said: Said): void;

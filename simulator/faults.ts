@@ -214,6 +214,7 @@ export class FaultInjector implements FactListener {
     if (store === undefined || !this.#cluster.isBrickUp(brick)) return;
     this.#count('disk failed');
     this.#cluster.journal.line(brick, () => 'DISK FAILS');
+    this.#cluster.facts.tell('diskTrouble', brick);
     store.fail(this.#random.chance(0.5) ? 'ENOSPC' : 'EIO', this.#random.between(1, 50));
   }
 
@@ -222,6 +223,7 @@ export class FaultInjector implements FactListener {
     if (disk.isFull) return;
     this.#count('disk full');
     this.#cluster.journal.line(brick, () => 'DISK FULL');
+    this.#cluster.facts.tell('diskTrouble', brick);
     disk.isFull = true;
     this.#later(async () => {
       disk.isFull = false;

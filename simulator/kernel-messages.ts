@@ -49,6 +49,43 @@ export const lookupMessage = (nodeid: number, pid: number, name: string): Buffer
 export const unlinkMessage = (nodeid: number, pid: number, name: string): Buffer =>
   named('UNLINK', nodeid, pid, name);
 
+/** To a name in the root directory. */
+export const linkMessage = (nodeid: number, pid: number, name: string): Buffer => {
+  const buffer = named('LINK', abi.rootNodeid, pid, name, abi.linkIn.bytes);
+  putU64(buffer, nodeid, at + abi.linkIn.oldnodeid);
+  return buffer;
+};
+
+/** Within the root directory. */
+export const renameMessage = (pid: number, from: string, to: string): Buffer => {
+  const buffer = named('RENAME', abi.rootNodeid, pid, `${from}\0${to}`, abi.renameIn.bytes);
+  putU64(buffer, abi.rootNodeid, at + abi.renameIn.newdir);
+  return buffer;
+};
+
+export const truncateMessage = (nodeid: number, pid: number, fh: number, size: number): Buffer => {
+  const buffer = message('SETATTR', nodeid, pid, abi.setattrIn.bytes);
+  buffer.writeUInt32LE(abi.setattrValid.SIZE, at + abi.setattrIn.valid);
+  putU64(buffer, fh, at + abi.setattrIn.fh);
+  putU64(buffer, size, at + abi.setattrIn.size);
+  return buffer;
+};
+
+export const setXattrMessage = (nodeid: number, pid: number, name: string, value: Uint8Array): Buffer => {
+  const bytes = abi.setxattrIn.bytes + name.length + 1;
+  const buffer = message('SETXATTR', nodeid, pid, bytes + value.byteLength);
+  buffer.writeUInt32LE(value.byteLength, at + abi.setxattrIn.size);
+  buffer.write(name, at + abi.setxattrIn.bytes, 'latin1');
+  buffer.set(value, at + bytes);
+  return buffer;
+};
+
+export const getXattrMessage = (nodeid: number, pid: number, name: string): Buffer => {
+  const buffer = named('GETXATTR', nodeid, pid, name, abi.getxattrIn.bytes);
+  buffer.writeUInt32LE(1024, at + abi.getxattrIn.size);
+  return buffer;
+};
+
 export const createMessage = (nodeid: number, pid: number, name: string): Buffer => {
   const buffer = named('CREATE', nodeid, pid, name, abi.createIn.bytes);
   buffer.writeUInt32LE(0o100644, at + abi.createIn.mode);

@@ -30,7 +30,7 @@ export class Operators {
   readonly #moving = new Map<SimulatedTool, FileId>();
   readonly #cluster: SimulatedCluster;
   readonly #random: SeededRandom;
-  readonly #files: readonly FileId[];
+  readonly #files: () => readonly FileId[];
   readonly #pauseMsMax: number;
   #isStopped = false;
   #running = 0;
@@ -39,7 +39,7 @@ export class Operators {
   constructor(options: {
     cluster: SimulatedCluster;
     random: SeededRandom;
-    files: readonly FileId[];
+    files: () => readonly FileId[];
     pauseMsMax: number;
   }) {
     this.#cluster = options.cluster;
@@ -96,7 +96,7 @@ export class Operators {
   }
 
   async #moveOne(tool: SimulatedTool): Promise<void> {
-    const file = this.#random.pick(this.#files);
+    const file = this.#random.pick(this.#files());
     const target = this.#random.pick([...tool.links.keys()]);
     // Some moves end without a commit: their freeze is too short, or their operator thinks better of it.
     const freezeMs = this.#random.chance(0.15)

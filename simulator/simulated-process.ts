@@ -11,7 +11,7 @@ import { rootNodeid } from '../mount/fuse/abi.js';
 import { type LkOwner, lkOwnerOf } from '../wire/ids.js';
 import type { LockKind, LockType } from '../wire/lock-types.js';
 import { rangeEnd } from '../wire/lock-types.js';
-import type { LockAsk, LockFact, OwnerFact } from './facts.js';
+import type { LockAsk, LockFact, OwnerFact, WriteFact } from './facts.js';
 import type { KernelReply } from './kernel-messages.js';
 import * as messages from './kernel-messages.js';
 import type { SimulatedKernel } from './simulated-kernel.js';
@@ -58,6 +58,10 @@ export class ProcessKilled extends Error {
 
 export const errnoName = (number: number): string =>
   Object.entries(errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`;
+
+/** For the check of content it is a place before the first byte. */
+const xattrName = 'user.place';
+const xattrOffset = -1;
 
 const processOwnerBase = 0x1000_0000;
 const openFileOwnerBase = 0x2000_0000;
@@ -110,11 +114,12 @@ export class SimulatedProcess {
   /** @throws SystemCallError */
   open(name: string, create = false): Promise<number> {
     return this.#run(async () => {
-      const looked = await this.#ask('lookup', messages.lookupMessage(rootNodeid, this.pid, name));
+      const looked = await this.#lookup(name);
       let made: { nodeid: number; ino: bigint };
       let fh: number;
       if (looked.error === errno.ENOENT && create) {
-        const reply = await this.#must('create', messages.createMessage(rootNodeid, this.pid, name));
+        const message = messages.createMessage(rootNodeid, this.pid, name);
+        const reply = await this.#rename('create', message, [], name);
         made = messages.entryOf(reply.body);
         fh = messages.openedAfterEntry(reply.body);
       } else {
@@ -130,7 +135,21 @@ export class SimulatedProcess {
 
   unlink(name: string): Promise<void> {
     return this.#run(async () => {
-      await this.#must('unlink', messages.unlinkMessage(rootNodeid, this.pid, name));
+      await this.#rename('unlink', messages.unlinkMessage(rootNodeid, this.pid, name), [name]);
+    });
+  }
+
+  /** One more name for the open file. */
+  link(fd: number, name: string): Promise<void> {
+    return this.#run(async () => {
+      const { nodeid } = this.fileOf(fd);
+      await this.#rename('link', messages.linkMessage(nodeid, this.pid, name), [], name);
+    });
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#run(async () => {
+      await this.#rename('rename', messages.renameMessage(this.pid, from, to), [from], to);
     });
   }
 
@@ -155,10 +174,40 @@ export class SimulatedProcess {
     return this.#run(async () => {
       const { nodeid, fh, ino } = this.fileOf(fd);
       const fact = { ino, offset, length: data.byteLength, data };
-      this.kernel.facts.tell('writeBegun', fact);
-      const reply = await this.#ask('write', messages.writeMessage(nodeid, this.pid, fh, offset, data));
-      this.kernel.facts.tell('writeEnded', fact, reply.error);
-      if (reply.error !== 0) throw new SystemCallError('write', reply.error);
+      await this.#write('write', fact, messages.writeMessage(nodeid, this.pid, fh, offset, data));
+    });
+  }
+
+  truncate(fd: number, size: number): Promise<void> {
+    return this.#run(async () => {
+      const { nodeid, fh, ino } = this.fileOf(fd);
+      const fact = { ino, size };
+      this.kernel.facts.tell('truncateBegun', fact);
+      const { error } = await this.#ask('truncate', messages.truncateMessage(nodeid, this.pid, fh, size));
+      this.kernel.facts.tell('truncateEnded', fact, error);
+      if (error !== 0) throw new SystemCallError('truncate', error);
+    });
+  }
+
+  setXattr(fd: number, value: Uint8Array): Promise<void> {
+    return this.#run(async () => {
+      const { nodeid, ino } = this.fileOf(fd);
+      const fact = { ino, offset: xattrOffset, length: value.byteLength, data: value };
+      await this.#write('setxattr', fact, messages.setXattrMessage(nodeid, this.pid, xattrName, value));
+    });
+  }
+
+  getXattr(fd: number): Promise<Uint8Array> {
+    return this.#run(async () => {
+      const { nodeid, ino } = this.fileOf(fd);
+      const fact = { ino, offset: xattrOffset, length: 0 };
+      this.kernel.facts.tell('readBegun', fact);
+      const reply = await this.#ask('getxattr', messages.getXattrMessage(nodeid, this.pid, xattrName));
+      const isKnown = reply.error === 0 || reply.error === errno.ENODATA;
+      const value = reply.error === 0 ? reply.body : new Uint8Array(0);
+      this.kernel.facts.tell('readEnded', fact, isKnown ? value : undefined);
+      if (!isKnown) throw new SystemCallError('getxattr', reply.error);
+      return value;
     });
   }
 
@@ -277,6 +326,10 @@ export class SimulatedProcess {
     this.#busy += 1;
     try {
       return await call();
+    } catch (error) {
+      if (error instanceof SystemCallError)
+        this.kernel.facts.tell('callFailed', this.kernel.mount, error.call, error.errno);
+      throw error;
     } finally {
       this.#busy -= 1;
       if (this.#signal === 'kill' && this.#busy === 0) void this.#exit();
@@ -310,10 +363,8 @@ export class SimulatedProcess {
     this.#files.delete(fd);
     const { facts } = this.kernel;
     facts.tell('closing', this.#fact(this.owner), file.ino, ['posix']);
-    const { error } = await this.#ask(
-      'close',
-      messages.flushMessage(file.nodeid, this.pid, file.fh, this.owner),
-    );
+    const message = messages.flushMessage(file.nodeid, this.pid, file.fh, this.owner);
+    const { error } = await this.#ask('close', message);
     file.references -= 1;
     if (file.references === 0) {
       facts.tell('closing', this.#fact(file.owner), file.ino, ['posix', 'flock']);
@@ -332,6 +383,33 @@ export class SimulatedProcess {
 
   async #ask(_call: string, message: Buffer): Promise<KernelReply> {
     return this.kernel.call(message);
+  }
+
+  async #write(call: string, fact: WriteFact, message: Buffer): Promise<void> {
+    this.kernel.facts.tell('writeBegun', fact);
+    const { error } = await this.#ask(call, message);
+    this.kernel.facts.tell('writeEnded', fact, error);
+    if (error !== 0) throw new SystemCallError(call, error);
+  }
+
+  async #lookup(name: string): Promise<KernelReply> {
+    const reply = await this.#ask('lookup', messages.lookupMessage(rootNodeid, this.pid, name));
+    if (reply.error === 0 || reply.error === errno.ENOENT)
+      this.kernel.facts.tell('nameLooked', this.kernel.mount, name, reply.error === 0);
+    return reply;
+  }
+
+  /** A change of names, which takes some away and makes one. */
+  async #rename(call: string, message: Buffer, gone: readonly string[], made?: string): Promise<KernelReply> {
+    const { facts } = this.kernel;
+    for (const name of [...gone, made]) if (name !== undefined) facts.tell('nameChanging', name);
+    const reply = await this.#ask(call, message);
+    if (reply.error === errno.ENOENT)
+      for (const name of gone) facts.tell('nameMissed', this.kernel.mount, name);
+    if (reply.error !== 0) throw new SystemCallError(call, reply.error);
+    for (const name of gone) facts.tell('nameChanged', name, false);
+    if (made !== undefined) facts.tell('nameChanged', made, true);
+    return reply;
   }
 
   async #must(call: string, message: Buffer): Promise<KernelReply> {

@@ -9,9 +9,12 @@ import type { BrickName, ByteText, FileId } from '../wire/ids.js';
 import { rootFileId } from '../wire/ids.js';
 import { Administrator } from './administrator.js';
 import { Content } from './checks/content-history.js';
+import { ErrorAnswers } from './checks/error-answers.js';
 import { Exclusion } from './checks/exclusion.js';
+import { leftoversAt } from './checks/leftovers.js';
 import { LockBook } from './checks/lock-book.js';
 import { compareLocks, type ListedLock } from './checks/lock-comparison.js';
+import { Names } from './checks/name-history.js';
 import { NoFault } from './checks/no-fault.js';
 import { watchOneHome } from './checks/one-home.js';
 import { handoversAt, unsettledAt } from './checks/settled.js';
@@ -91,6 +94,7 @@ class Simulation {
   readonly #violations: Violations;
   readonly #homes: Homes;
   readonly #book: LockBook;
+  readonly #errors: ErrorAnswers;
   #workload!: Workload;
   #operators!: Operators;
   #faults!: FaultInjector;
@@ -115,6 +119,7 @@ class Simulation {
       journal.line('CHECK', () => `${check}: ${text}`);
     });
     this.#homes = new Homes(cluster.disks);
+    this.#errors = new ErrorAnswers(this.#violations);
     this.#book = new LockBook(this.#homes, now);
     for (const listener of [
       this.#homes,
@@ -122,6 +127,8 @@ class Simulation {
       new Exclusion(this.#book, this.#violations),
       new TicketOrder(this.#book, this.#violations, () => scheduler.eventCount),
       new Content(this.#violations),
+      new Names(this.#violations),
+      this.#errors,
       new NoFault(this.#violations),
       { graphEnded: () => void (this.#graphs += 1) },
     ])
@@ -169,7 +176,7 @@ class Simulation {
     this.#operators = new Operators({
       cluster,
       random: cluster.random('operators'),
-      files,
+      files: () => [...files, ...this.#homes.files().filter((file) => this.#isScratch(file, files))],
       pauseMsMax: this.#draw.moveMsMax,
     });
     const rates = this.#options.rates ?? drawFaultRates(cluster.random('faults'));
@@ -237,15 +244,27 @@ class Simulation {
     this.#workload.finish();
     if (!(await this.#until(() => this.#workload.isOver, settleMsMax)))
       this.#violations.add('no waiter forgotten', this.#workload.describe().join('; '));
+    await this.#removeScratchFiles();
     const tool = await cluster.startTool('last inspector');
     let left: string[] = [];
     const isClean = await this.#until(async () => {
-      left = [...(await this.#unsettled(tool)), ...(await this.#leftAtBricks(tool))];
+      left = [...(await this.#unsettled(tool)), ...(await this.#leftAtBricks(tool, files))];
       return left.length === 0;
     }, settleMsMax);
     if (!isClean) this.#violations.add('everything settles', left.join('; '));
     await this.#readEverything(files);
     await closeTool(tool);
+  }
+
+  #isScratch(file: FileId, files: readonly FileId[]): boolean {
+    return !files.includes(file) && this.#homes.of(file).length > 0;
+  }
+
+  async #removeScratchFiles(): Promise<void> {
+    const { kernel } = await this.#cluster.startMount('mount-cleaner');
+    const process = kernel.startProcess();
+    await this.#workload.scratch.removeLeft(process);
+    await process.kill();
   }
 
   async #readEverything(files: readonly FileId[]): Promise<void> {
@@ -286,7 +305,9 @@ class Simulation {
     return left;
   }
 
-  async #leftAtBricks(tool: SimulatedTool): Promise<string[]> {
+  async #leftAtBricks(tool: SimulatedTool, files: readonly FileId[]): Promise<string[]> {
+    const { mayHaveLeftNames } = this.#errors;
+    const expected = { names: new Set(this.#draw.work.files), files: new Set(files), mayHaveLeftNames };
     const left = (await this.#listLocks(tool)).map(
       ({ brick, state, kind, client, owner }) => `${brick}: ${state} ${kind} of ${client} ${owner}`,
     );
@@ -294,7 +315,8 @@ class Simulation {
       // After a fence a client opens again what it has open, also where a move has brought its handles already.
       for (const { title, opens } of (await link.call('status', {})).clients)
         if (opens > 0 && !this.#book.wasFenced) left.push(`${brick}: ${opens} open handles of ${title}`);
-      left.push(...handoversAt(brick, this.#cluster.brick(brick).disk));
+      const { disk } = this.#cluster.brick(brick);
+      left.push(...handoversAt(brick, disk), ...leftoversAt(brick, disk, expected));
     }
     return left;
   }

@@ -9,6 +9,7 @@
 import { constants } from 'node:os';
 import { rangeEnd } from '../wire/lock-types.js';
 import type { Scheduler, SeededRandom } from './scheduler.js';
+import { ScratchFiles } from './scratch-files.js';
 import type { SimulatedKernel } from './simulated-kernel.js';
 import {
   type LockFlavour,
@@ -38,14 +39,7 @@ const valueBytes = 20;
 /** Byte ranges of locks have nothing to do with places: they are advisory. */
 const cellBytes = 100n;
 const flavours: readonly LockFlavour[] = ['posix', 'posix', 'posix', 'ofd', 'flock'];
-const retryable = new Set<number>([
-  errno.ENOTCONN,
-  errno.EIO,
-  errno.ESTALE,
-  errno.ENOENT,
-  errno.EBADF,
-  errno.ENOSPC,
-]);
+const retryable = new Set<number>([errno.ENOTCONN, errno.EIO, errno.ENOENT, errno.ESTALE, errno.ENOSPC]);
 
 export class Workload {
   readonly #options: WorkloadOptions;
@@ -59,6 +53,7 @@ export class Workload {
   #resume: (() => void)[] = [];
   /** Actors that are neither parked at a pause nor over. */
   readonly #actors = new Set<Actor>();
+  readonly scratch: ScratchFiles;
   /** System calls by name and outcome. */
   readonly counts = new Map<string, number>();
 
@@ -76,6 +71,7 @@ export class Workload {
     this.#kernels = options.kernels;
     this.#onFault = options.onFault;
     this.#left = options.workload.operations;
+    this.scratch = new ScratchFiles(options.random, (process) => this.#value(process));
   }
 
   start(): void {
@@ -190,7 +186,8 @@ export class Workload {
     else if (draw < 68) await this.#getLock(actor, process, fd);
     else if (draw < 75) await this.#fork(actor, process, fd);
     else if (draw < 82) await this.#dup(actor, process, fd);
-    else if (draw < 90) await this.#readAnything(actor, process, fd);
+    else if (draw < 87) await this.#readAnything(actor, process, fd);
+    else if (draw < 93) await this.#useScratchFile(actor, process);
     else {
       actor.doing = `closes ${name}`;
       open.delete(name);
@@ -205,7 +202,7 @@ export class Workload {
     actor.doing = `uses its ${wish.flavour} lock`;
     const place = this.#random.below(places);
     await process.read(fd, place * placeStride, valueBytes);
-    if (wish.type === 'write') await process.write(fd, place * placeStride, this.#value(process));
+    if (wish.type === 'write') await this.#change(process, fd, place * placeStride);
     if (this.#random.chance(0.1)) await process.sync(fd);
     await this.#hold(actor);
     if (this.#random.chance(0.2) && wish.flavour !== 'flock') {
@@ -215,6 +212,12 @@ export class Workload {
     }
     actor.doing = `unlocks ${wish.flavour}`;
     await process.unlock(fd, wish);
+  }
+
+  async #change(process: SimulatedProcess, fd: number, offset: number): Promise<void> {
+    if (this.#random.chance(0.03)) await process.truncate(fd, offset);
+    else if (this.#random.chance(0.05)) await process.setXattr(fd, this.#value(process));
+    else await process.write(fd, offset, this.#value(process));
   }
 
   async #readersAndUpgrade(actor: Actor, process: SimulatedProcess, fd: number): Promise<void> {
@@ -259,7 +262,15 @@ export class Workload {
 
   async #readAnything(actor: Actor, process: SimulatedProcess, fd: number): Promise<void> {
     actor.doing = 'reads';
-    await process.read(fd, this.#random.below(places) * placeStride, valueBytes);
+    if (this.#random.chance(0.1)) await process.getXattr(fd);
+    else await process.read(fd, this.#random.below(places) * placeStride, valueBytes);
+  }
+
+  async #useScratchFile(actor: Actor, process: SimulatedProcess): Promise<void> {
+    const doing = (what: string): void => {
+      actor.doing = what;
+    };
+    await this.scratch.use(process, doing, () => this.#hold(actor));
   }
 
   /** @returns false where the lock was refused or a signal came */
@@ -345,5 +356,6 @@ interface Actor {
 export async function readAllPlaces(process: SimulatedProcess, name: string): Promise<void> {
   const fd = await process.open(name);
   for (let place = 0; place < places; place++) await process.read(fd, place * placeStride, valueBytes);
+  await process.getXattr(fd);
   await process.close(fd);
 }

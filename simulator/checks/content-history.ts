@@ -5,7 +5,7 @@
  * write of that value had ended was itself acknowledged before the read began. A write without an acknowledgement may
  * have happened or not, for ever. After a loss of power, writes that no fsync covered may be gone.
  */
-import type { ContentFact, FactListener, WriteFact } from '../facts.js';
+import type { ContentFact, FactListener, TruncateFact, WriteFact } from '../facts.js';
 import type { Violations } from './violation.js';
 
 interface Written {
@@ -23,6 +23,7 @@ export class Content implements FactListener {
   readonly #violations: Violations;
   readonly #places = new Map<string, Written[]>();
   readonly #writing = new Map<WriteFact, Written>();
+  readonly #cuts = new Map<TruncateFact, Written>();
   readonly #reading = new Map<ContentFact, number>();
   readonly #syncing = new Map<bigint, number[]>();
   /** By file: when the last fsync that succeeded began. */
@@ -47,6 +48,18 @@ export class Content implements FactListener {
   writeEnded(write: WriteFact, error: number): void {
     const written = this.#writing.get(write);
     this.#writing.delete(write);
+    if (written !== undefined && error === 0) written.ended = ++this.#events;
+  }
+
+  /** A write of nothing in each place that it cuts off, also where nobody looked yet. */
+  truncateBegun(cut: TruncateFact): void {
+    const written = { value: '', begun: ++this.#events, ended: Number.POSITIVE_INFINITY, uncertain: false };
+    this.#cuts.set(cut, written);
+    for (const [key, places] of this.#places) if (isCutOff(key, cut)) places.push(written);
+  }
+
+  truncateEnded(cut: TruncateFact, error: number): void {
+    const written = this.#cuts.get(cut);
     if (written !== undefined && error === 0) written.ended = ++this.#events;
   }
 
@@ -94,16 +107,25 @@ export class Content implements FactListener {
     }
   }
 
+  #cutsOf(key: string): Written[] {
+    return [...this.#cuts].flatMap(([cut, written]) => (isCutOff(key, cut) ? [written] : []));
+  }
+
   #at({ ino, offset }: ContentFact): Written[] {
     const key = `${ino.toString(16)} ${offset}`;
     let places = this.#places.get(key);
     if (places === undefined) {
-      places = [{ ...initial }];
+      places = [{ ...initial }, ...this.#cutsOf(key)];
       this.#places.set(key, places);
     }
     return places;
   }
 }
+
+const isCutOff = (key: string, { ino, size }: TruncateFact): boolean => {
+  const [of, offset] = key.split(' ');
+  return of === ino.toString(16) && Number(offset) >= size;
+};
 
 const isSuperseded = (written: Written, places: readonly Written[], readBegun: number): boolean =>
   places.some((other) => !other.uncertain && other.begun > written.ended && other.ended < readBegun);
