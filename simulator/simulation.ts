@@ -130,7 +130,11 @@ class Simulation {
       new Names(this.#violations),
       this.#errors,
       new NoFault(this.#violations),
-      { graphEnded: () => void (this.#graphs += 1) },
+      {
+        graphEnded: () => {
+          this.#graphs += 1;
+        },
+      },
     ])
       facts.listen(listener);
     watchOneHome(this.#homes, this.#violations);
