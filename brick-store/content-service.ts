@@ -41,15 +41,21 @@ export class ContentService {
     const inode = this.#requireFile(file);
     const end = Math.min(offset + Math.min(length, transferBytesMax), inode.size);
     if (offset >= end) return { data: new Uint8Array(0), change: inode.change };
-    const data = Buffer.alloc(end - offset);
+    // Not made of zeroes first: most of it is overwritten.
+    const data = Buffer.allocUnsafe(end - offset);
+    let filled = 0;
     for (let index = Math.floor(offset / chunkBytes); index * chunkBytes < end; index++) {
       const chunk = this.readChunk(file, index);
       if (!chunk) continue;
       const start = index * chunkBytes;
       const skip = Math.max(offset - start, 0);
       const part = chunk.subarray(skip, Math.min(end - start, chunk.byteLength));
-      data.set(part, start + skip - offset);
+      const at = start + skip - offset;
+      if (at > filled) data.fill(0, filled, at);
+      data.set(part, at);
+      filled = at + part.byteLength;
     }
+    data.fill(0, filled);
     return { data, change: inode.change };
   }
 
