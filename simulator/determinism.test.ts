@@ -3,7 +3,8 @@ import t from 'tap';
 import { simulate } from './simulation.js';
 
 t.test('one seed gives one trace, byte for byte', async (t) => {
-  for (const seed of [7, 8, 9]) {
+  // The last of them has mounts that change their graphs.
+  for (const seed of [7, 8, 9, 67]) {
     const first = await simulate({ seed });
     const second = await simulate({ seed });
     t.equal(second.hash, first.hash, `seed ${seed}: the hash`);
