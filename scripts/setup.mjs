@@ -154,6 +154,7 @@ function buildNative(isFresh) {
     join(root, 'binding.gyp'),
     ...filesBelow('mount', ['.c', '.h']),
     ...filesBelow('wire', ['.c', '.h']),
+    ...filesBelow('host', ['.c', '.h']),
     ...filesBelow('conformance', ['.c', '.h']),
   ];
   whenChanged(join(folder, '.lockferry-stamp'), sources, join(folder, 'Release'), () => {

@@ -27,6 +27,8 @@
 #include <node_api.h>
 #include <uv.h>
 
+#include "../../../host/native/linger.h"
+
 /* Messages taken in one turn of the event loop, so that answers from the bricks get their turn too. */
 enum { MESSAGES_PER_TURN = 64, TURNS_A_LOOK = 8, PATH_BYTES = 4096, OPTION_BYTES = 1024 };
 
@@ -289,6 +291,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   CHECK(env, napi_create_reference(env, argv[2], 1, &d->on_message));
   CHECK(env, napi_create_reference(env, argv[3], 1, &d->on_end));
   uv_poll_start(&d->poll, UV_READABLE, on_readable);
+  start_lingering(loop);
   return NULL;
 }
 
@@ -310,6 +313,7 @@ static napi_value reply(napi_env env, napi_callback_info info) {
       if (parts[1].iov_len > 0) count = 2;
     }
   }
+  linger.wrote = true;
   ssize_t written;
   do written = writev(d->fd, parts, count);
   while (written < 0 && errno == EINTR);
