@@ -247,7 +247,9 @@ export class Brick {
     const { arrivals, handles, locks, queue, state, records } = this.#context.parts;
     const files = new Set([...locks.filesOf(session.client), ...session.opens.keys()]);
     for (const file of files) {
-      const cleanUp = (): void => {
+      const cleanUp = (): void | Promise<void> => {
+        const { repairing } = this.#o.store;
+        if (repairing !== undefined) return repairing.then(() => queue.run(file, cleanUp));
         locks.dropClient(session.client, file);
         state.setOpens(session, file, 0);
         this.#context.deleteIfUnused(file);
