@@ -101,6 +101,7 @@ scenario('5 commit: the disk of the source refuses the REPLAY record, so the fil
 scenario(
   '5 commit: the source loses power before the REPLAY record is durable, so the file stays',
   async (s, t) => {
+    await s.holder.process.sync(s.holder.fd);
     atCommit(s, () => {
       s.cluster.crashBrick(s.source, true);
       s.cluster.scheduler.after(300, () => void s.cluster.startBrick(s.source));
@@ -111,6 +112,7 @@ scenario(
 );
 
 scenario('6 meta-unlock: a source that loses power after the commit goes on with it', async (s, t) => {
+  await s.holder.process.sync(s.holder.fd);
   s.at('source', 'committed', () => {
     s.cluster.crashBrick(s.source, true);
     s.cluster.scheduler.after(300, () => void s.cluster.startBrick(s.source));
