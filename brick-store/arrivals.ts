@@ -1,7 +1,7 @@
 /**
- * Clients that a move brought and that have not spoken of the file to this brick yet. What they held is kept on disk
- * until they do (records/, kind handover), so that a restart in between loses none of it; from then on they reclaim
- * for themselves. Decides only when such a record may go.
+ * Clients that a move brought and that have not spoken of the file to this brick yet. What they held and had open is
+ * kept on disk until they do (records/, kind handover), so that a restart in between loses none of it; from then on
+ * they reclaim for themselves. Decides only when such a record may go.
  *
  * Filled by migration-target.ts; asked by brick-context.ts before a client's first request about a file.
  */

@@ -8,7 +8,7 @@ import type { Clock } from '../host/clock.js';
 import type { Random } from '../host/random.js';
 import type { Trace } from '../host/trace.js';
 import { asRefusal, Refusal } from '../wire/errors.js';
-import type { BrickName, FileId } from '../wire/ids.js';
+import type { BrickName, ClientId, FileId } from '../wire/ids.js';
 import { messages, type Op, type Request } from '../wire/messages.js';
 import type { IncomingRequest } from '../wire/responder.js';
 import { Arrivals } from './arrivals.js';
@@ -147,12 +147,14 @@ export class Brick {
     const { state, records, source, target } = this.#context.parts;
     const sessions = await records.load();
     const { stages, handovers } = await this.#moving.load();
-    const known = new Set(sessions.filter(({ fenced }) => !fenced).map(({ client }) => client));
-    target.load(stages, handovers, (client) => known.has(client));
-    for (const [file, moved] of await state.untidied()) source.resumeCommitted(file, moved);
+    const untidied = await state.untidied();
+    const isKnown = (client: ClientId): boolean => this.sessions.get(client) !== undefined;
+    // In one turn: a stage that opens, or a grace that ends, must find all of the others.
     this.sessions.load(sessions);
+    target.load(stages, handovers, isKnown);
+    for (const [file, moved] of untidied) source.resumeCommitted(file, moved);
     await records
-      .forgetAnswersOfOthers((client) => this.sessions.get(client) !== undefined)
+      .forgetAnswersOfOthers(isKnown)
       .catch((error: unknown) => this.#o.trace.warn('answers not forgotten', { error: String(error) }));
   }
 

@@ -53,6 +53,8 @@ export interface StageStore {
   lockinfosArrived(file: FileId, lockinfos: StageDescription['lockinfos']): void;
   /** Makes sure that the client has a session (false: it is fenced), and sets its opens of the file. Repeatable. */
   adoptClient(client: ClientId, file: FileId, opens: number): Promise<boolean>;
+  /** Of a client that has a session, and that has not said yet what it has open. */
+  restoreOpens(client: ClientId, file: FileId, opens: number): void;
 }
 
 interface Stage {
@@ -104,7 +106,7 @@ export class MigrationTarget {
   }
 
   /**
-   * After a restart. Unready stages go (their source has aborted them, or will); ready ones ask.
+   * After a restart, when the sessions are known again. Unready stages go (their source has aborted them, or will); ready ones ask.
    * @param isKnown whether the client has a session here that was not ended: locks of others are not revived
    */
   load(
@@ -124,7 +126,7 @@ export class MigrationTarget {
         this.#askInBackground(stage);
       }
     }
-    for (const { file, client, parts, held, waiting } of wholeHandovers(handovers)) {
+    for (const { file, client, parts, held, waiting, opens } of wholeHandovers(handovers)) {
       const stage = this.#stages.get(file);
       if (stage?.phase === 'ready') {
         stage.parts.set(client, parts);
@@ -132,7 +134,9 @@ export class MigrationTarget {
         stage.waiting.push(...waiting);
       } else {
         this.#o.arrivals.note(file, client, parts);
-        if (isKnown(client) && this.#o.stages.isHere(file)) this.#o.locks.add(file, held, waiting);
+        if (!isKnown(client) || !this.#o.stages.isHere(file)) continue;
+        this.#o.locks.add(file, held, waiting);
+        this.#o.stages.restoreOpens(client, file, opens);
       }
     }
     this.#o.arrivals.keepOnly((client, file) => isKnown(client) && this.#o.stages.isHere(file));
@@ -175,7 +179,7 @@ export class MigrationTarget {
         `${refused} locks of client ${body.client} conflict with others of file ${body.file}`,
       );
     }
-    await this.#o.store.write(this.#o.stages.handoverOps({ ...message, part }));
+    await this.#o.store.write(this.#o.stages.handoverOps({ ...message, part, opens: 0 }));
   }
 
   async ready(body: Request<'stageReady'>): Promise<void> {
@@ -183,12 +187,12 @@ export class MigrationTarget {
     const { migration: _migration, file: _file, ...ready } = body;
     stage.record = { ...stage.record, ready };
     const ops = [...this.#o.stages.stageOps(stage.record)];
-    for (const { client } of body.openers) {
-      // Who has the file open without a lock is expected here too, also after a restart.
-      if (stage.parts.has(client)) continue;
-      stage.parts.set(client, 1);
+    for (const { client, opens } of body.openers) {
+      // Who has the file open is expected here, with or without a lock, and a restart must not forget the handles.
+      const part = stage.parts.get(client) ?? 0;
+      stage.parts.set(client, part + 1);
       const nothingHeld = { dropClient: false, dropped: [], held: [], waiting: [] };
-      ops.push(...this.#o.stages.handoverOps({ file: body.file, client, part: 0, ...nothingHeld }));
+      ops.push(...this.#o.stages.handoverOps({ file: body.file, client, part, opens, ...nothingHeld }));
     }
     await this.#o.store.write(ops, { sync: true });
     if (this.#stages.get(body.file) !== stage) throw this.#unknown(body.migration);

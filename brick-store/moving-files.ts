@@ -189,6 +189,11 @@ export class MovingFiles implements FileToMove, StageStore {
     return true;
   }
 
+  restoreOpens(client: ClientId, file: FileId, opens: number): void {
+    const session = this.#o.sessions.get(client);
+    if (session !== undefined) this.#o.state.setOpens(session, file, opens);
+  }
+
   lockinfosArrived(file: FileId, lockinfos: Request<'stageReady'>['lockinfos']): void {
     this.#o.handles.arrived(file, lockinfos);
   }

@@ -1,7 +1,7 @@
 /**
- * What a target keeps of a move that its source has not finished: the stage (key: migration), and the locks that came
- * with it (key: file, client, part). The bulk of both is kept as the very message that brought it, so that there is
- * one packing of locks and attributes in the project (wire/codec.ts).
+ * What a target keeps of a move that its source has not finished: the stage (key: migration), and the locks and open
+ * handles that came with it (key: file, client, part). The bulk of both is kept as the very message that brought it,
+ * so that there is one packing of locks and attributes in the project (wire/codec.ts).
  */
 import { decodeRequest, encodeRequest } from '../../wire/codec.js';
 import type { BrickName, Epoch, FileId, MigrationId } from '../../wire/ids.js';
@@ -49,22 +49,20 @@ export const stageRecord: RecordCodec<StageRecord> = {
   decode: (bytes, key) => ({ ...body.decode(bytes, key), migration: migrationOfKey(key) }),
 };
 
-const handoverBody = recordCodec<{ readonly message: Uint8Array }>(
+const handoverBody = recordCodec<{ readonly message: Uint8Array; readonly opens: number }>(
   'handover',
-  1,
-  ({ message }) => [message],
-  (fields) => ({ message: fields.bytes() }),
+  2,
+  ({ message, opens }) => [message, opens],
+  (fields) => ({ message: fields.bytes(), opens: fields.count() }),
 );
 
 export const handoverRecord: RecordCodec<HandoverPart> = {
-  encode: ({ part: _part, ...body }) =>
-    handoverBody.encode({ message: messageBytes('stageLocks', { migration: noMigration, ...body }) }),
+  encode: ({ part: _part, opens, ...body }) =>
+    handoverBody.encode({ message: messageBytes('stageLocks', { migration: noMigration, ...body }), opens }),
   decode: (bytes, key) => {
-    const { migration: _migration, ...body } = messageBody(
-      'stageLocks',
-      handoverBody.decode(bytes, key).message,
-    );
-    return { ...body, client: secondClientOfKey(key), part: handoverPartOf(key) };
+    const { message, opens } = handoverBody.decode(bytes, key);
+    const { migration: _migration, ...body } = messageBody('stageLocks', message);
+    return { ...body, client: secondClientOfKey(key), part: handoverPartOf(key), opens };
   },
 };
 

@@ -26,15 +26,15 @@ export function unsettledAt(brick: BrickName, status: Answer<'status'>, disk: Di
   return left;
 }
 
-/** Moved locks that lie on a disk although nobody holds them: a restart would bring them back. */
+/** Moved locks and open handles that lie on a disk although nobody has them: a restart would bring them back. */
 export function handoversAt(brick: BrickName, disk: Disk): string[] {
   const parts = disk.keys(handoverRange).flatMap((key) => {
     const value = disk.get(key);
     return value === undefined ? [] : [handoverRecord.decode(value, key)];
   });
   return [...wholeHandovers(parts)]
-    .filter(({ held, waiting }) => held.length + waiting.length > 0)
-    .map(({ file, client }) => `${brick}: moved locks of ${client} in ${file} are still on disk`);
+    .filter(({ held, waiting, opens }) => held.length + waiting.length + opens > 0)
+    .map(({ file, client }) => `${brick}: moved locks or handles of ${client} in ${file} are still on disk`);
 }
 
 const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex');

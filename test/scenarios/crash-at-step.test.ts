@@ -102,3 +102,24 @@ scenario('an open file without a name survives a restart of the brick that it mo
   await s.pass(100);
   t.same([s.home, await s.table()], [[], []], 'the last close removes it');
 });
+
+scenario(
+  'a client that was not told of the move keeps its file without a name over a restart of the target',
+  async (s, t) => {
+    await s.waiter.process.kill();
+    const other = s.mount('mount-2').kernel.startProcess();
+    await other.unlink(s.name);
+    s.dropEvents('mount-1');
+    t.equal((await s.move())?.phase, 'tidied');
+    s.crash(s.target, 50);
+    await s.pass(1000);
+    // The first that the target hears of it is no reclaim, and says nothing of open handles.
+    t.ok(await s.holder.seesItFree(), 'its own lock is not against it');
+    await s.pass(100);
+    t.equal(Buffer.from(await s.holder.process.read(s.holder.fd, 0, 11)).toString(), 'the content');
+    t.same(await s.table(), [`held by mount-1 at ${s.target}`]);
+    await s.holder.close();
+    await s.pass(100);
+    t.same([s.home, await s.table()], [[], []], 'the last close removes it');
+  },
+);

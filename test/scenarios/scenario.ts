@@ -195,6 +195,14 @@ export class Scenario {
     });
   }
 
+  /** From here on nothing that a brick tells the mount unasked arrives. */
+  dropEvents(mount: string): void {
+    const { network } = this.cluster;
+    network.filter = inTurn(network.filter, (_from, to, frame) =>
+      to.name === mount && headOf(frame).kind === 'event' ? undefined : frame,
+    );
+  }
+
   /** In the turn in which a brick answers such a request; where `run` crashes it, the answer is not sent. */
   onAnswer(op: Op, run: () => void): void {
     const { network } = this.cluster;
