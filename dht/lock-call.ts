@@ -17,27 +17,22 @@ import type { FileTraffic } from './file-traffic.js';
 import { forApplication, type HomeCalls } from './home-calls.js';
 import type { LockContext } from './lock-context.js';
 import type { LockOutcome, LockRequest, PendingLock } from './volume.js';
+import { type Sent, WaitCancels } from './wait-cancels.js';
 
 /** A brick that is alive answers a cancel in one round trip, or after a freeze: this is many of both. */
 const cancelPatienceMs = 1000;
-
-interface Sent {
-  readonly brick: BrickName;
-  readonly link: BrickLink;
-  readonly seq: number;
-}
 
 /** Refusals after which a brick may have the request, or a place that came with its file. The last two: its disk. */
 const leavesDoubt = (code: string | undefined): boolean =>
   code === 'ENOTCONN' || code === 'EFENCED' || code === 'EIO' || code === 'ENOSPC';
 
 const neverSent: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
-/** Not an answer: the request waited where its file was, and goes on where it is. */
+/** Not an answer: the request waits on, where its file is now. */
 const movedOn: Answer<'lock'> = { outcome: 'cancelled', change: 0 };
 
 export class LockCall implements PendingLock {
-  readonly outcome: Promise<LockOutcome>;
-  readonly request: LockRequest;
+  outcome!: Promise<LockOutcome>;
+  request: LockRequest;
   #ticket: Ticket | undefined;
   #sent: Sent | undefined;
   /** The brick that it was sent to last said that it waits there. */
@@ -46,6 +41,11 @@ export class LockCall implements PendingLock {
   #cancelled = false;
   /** The process has its outcome. */
   #told = false;
+  /** It was told that its wait ended before the brick said so. */
+  #isToldEarly = false;
+  /** Its process waits again since then; an end that it asked for before is not heard. */
+  #isResumed = false;
+  readonly #cancels = new WaitCancels();
   #over: Promise<void> | undefined;
   #finish: () => void = () => undefined;
   /** Counts the graphs that the request was given to: what was sent over an earlier one is not heard. */
@@ -60,6 +60,10 @@ export class LockCall implements PendingLock {
     this.#context = context;
     this.request = request;
     this.#ticket = ticket;
+    this.#newOutcome();
+  }
+
+  #newOutcome(): void {
     this.outcome = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -99,12 +103,36 @@ export class LockCall implements PendingLock {
     if (this.#sent !== undefined) this.#sendCancel(this.#sent);
     const timer = this.#context.clock.after(cancelPatienceMs, () => {
       if (this.#told) return;
+      this.#isToldEarly = true;
       this.#tell({ outcome: 'cancelled', ticket: this.#ticket });
       const { over } = this;
       if (over !== undefined) void this.#context.lanes.add(this.request, () => over);
     });
     const stop = (): void => timer.stop();
     this.outcome.then(stop, stop);
+  }
+
+  /** A brick works on a wait whose process was told that it ended. */
+  get isResumable(): boolean {
+    return this.#isToldEarly && this.#sent !== undefined;
+  }
+
+  /**
+   * The process waits again (SA_RESTART), and its brick was not heard of since it was told that its wait ended. Sent
+   * anew behind the end of this one the wait could lose its place: a brick that restarts meanwhile is not told of it.
+   */
+  resume(request: LockRequest): this {
+    this.request = request;
+    this.#isToldEarly = false;
+    this.#told = false;
+    this.#cancelled = false;
+    this.#isResumed = true;
+    this.#newOutcome();
+    this.#cancels.takeBack();
+    // Its owner's lane waits for an end that does not come now.
+    this.#finish();
+    this.#newOver();
+    return this;
   }
 
   /** The brick says under which ticket the request `seq` waits. */
@@ -168,9 +196,7 @@ export class LockCall implements PendingLock {
     const { calls, homes } = this.#context;
     const graphs = this.#graphs;
     calls.began(this);
-    this.#over ??= new Promise((resolve) => {
-      this.#finish = resolve;
-    });
+    if (this.#over === undefined) this.#newOver();
     this.#ask(homes, graphs).then(
       (answer) => {
         if (graphs === this.#graphs) this.#answered(answer);
@@ -179,7 +205,13 @@ export class LockCall implements PendingLock {
         if (graphs === this.#graphs) this.#failed(error);
       },
     );
-    return this.#over;
+    return this.#over!;
+  }
+
+  #newOver(): void {
+    this.#over = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
   }
 
   /** A wait may last for hours and move any number of times: only redirects without a place in between are counted. */
@@ -219,7 +251,7 @@ export class LockCall implements PendingLock {
       (body) => {
         if (wait) calls.waitEnded(brick, seq);
         if (graphs === this.#graphs) this.#note(body);
-        return body;
+        return this.#endedBeforeResume(body) ? movedOn : body;
       },
       (error: unknown) => {
         if (wait) calls.waitEnded(brick, seq);
@@ -230,6 +262,12 @@ export class LockCall implements PendingLock {
         return movedOn;
       },
     );
+  }
+
+  #endedBeforeResume({ outcome }: Answer<'lock'>): boolean {
+    const isResumed = this.#isResumed && !this.#cancelled;
+    this.#isResumed = false;
+    return isResumed && outcome === 'cancelled';
   }
 
   /** A write lock that this request turns into a read lock may be one already, and a flock that it changes gone. */
@@ -360,12 +398,8 @@ export class LockCall implements PendingLock {
     busyIn?.ended(this.request.file);
   }
 
-  #sendCancel({ link, seq, brick }: Sent): void {
-    const { file } = this.request;
-    link.call('cancelLock', { file, seq }).catch((error: unknown) => {
-      // The lock request itself gets the same redirect or refusal, and is dealt with there.
-      this.#context.trace.debug('cancel refused', { file, brick, error: String(error) });
-    });
+  #sendCancel(sent: Sent): void {
+    this.#cancels.send(sent, this.request.file, this.#context.trace);
   }
 
   #ended(): void {

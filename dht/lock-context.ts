@@ -13,6 +13,7 @@ import type { LeftoverLocks } from './leftover-locks.js';
 import type { LockCall } from './lock-call.js';
 import type { OwnerLanes } from './owner-lanes.js';
 import type { Placement } from './placement.js';
+import type { LockRequest } from './volume.js';
 import type { WaitProbes } from './wait-probes.js';
 
 export interface LockContext {
@@ -85,6 +86,18 @@ export class LockCalls {
 
   waitsOf(file: FileId): Iterable<LockCall> {
     return this.#waitsOfFile.get(file) ?? [];
+  }
+
+  /** The wait that this request goes on with, though its process was told that it ended. */
+  resumable(request: LockRequest): LockCall | undefined {
+    const { type, start, end, pid } = request;
+    for (const call of this.ofOwner(request)) {
+      const before = call.request;
+      const isSame =
+        before.type === type && before.start === start && before.end === end && before.pid === pid;
+      if (isSame && call.isResumable) return call;
+    }
+    return undefined;
   }
 
   ofOwner(of: OwnerKey): Iterable<LockCall> {

@@ -23,7 +23,8 @@ export class LockOperations {
   }
 
   lock(request: LockRequest, ticket?: Ticket): PendingLock {
-    return new LockCall(this.#context, request, ticket).start();
+    const before = ticket === undefined ? undefined : this.#context.calls.resumable(request);
+    return before?.resume(request) ?? new LockCall(this.#context, request, ticket).start();
   }
 
   async unlock(file: FileId, owner: LkOwner, kind: LockKind, start: bigint, end: bigint): Promise<void> {

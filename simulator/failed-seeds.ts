@@ -35,4 +35,5 @@ export const failedSeeds: readonly (readonly [seed: number, found: string])[] = 
   [20440, 'an open file without a name was deleted by the restart of the brick that it had moved to'],
   [76, 'answers for a client stayed on disk where its brick crashed just after the end of its session'],
   [2000562, 'the end of a session met a store that mends itself, and would have ended the brick'],
+  [3001424, 'a wait that a signal restarted while its brick was down lost its place to a younger one'],
 ];
