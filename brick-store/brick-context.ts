@@ -3,12 +3,13 @@
  * was, and answering only what is durable. Used by the routes (routes/); it knows no message by name.
  */
 import type { Trace } from '../host/trace.js';
-import { Refusal } from '../wire/errors.js';
+import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName, FileId } from '../wire/ids.js';
 import { type Answer, messages, type Op } from '../wire/messages.js';
 import type { Arrivals } from './arrivals.js';
 import type { BrickState } from './brick-state.js';
 import type { FileQueue } from './file-queue.js';
+import type { LaterTries } from './later-tries.js';
 import type { LockHandles } from './lock-handles.js';
 import type { LockService } from './lock-service.js';
 import type { MigrationSource } from './migration-source.js';
@@ -31,6 +32,7 @@ export interface BrickParts {
   readonly source: MigrationSource;
   readonly target: MigrationTarget;
   readonly arrivals: Arrivals;
+  readonly tries: LaterTries;
 }
 
 export class BrickContext {
@@ -54,7 +56,13 @@ export class BrickContext {
       });
     });
     Promise.resolve(work).catch((error: unknown) => {
-      this.parts.trace.error('deleted file not removed', { file, error: String(error) });
+      const details = { file, error: String(error) };
+      // A bug stays one however often it is tried.
+      if (asRefusal(error) === undefined) this.parts.trace.error('deleted file not removed', details);
+      else {
+        this.parts.trace.warn('deleted file not removed yet', details);
+        this.parts.tries.later(`delete ${file}`, () => this.deleteIfUnused(file));
+      }
     });
   }
 

@@ -16,6 +16,7 @@ import { BrickContext } from './brick-context.js';
 import { BrickState } from './brick-state.js';
 import { FileQueue } from './file-queue.js';
 import type { Handler, Handlers } from './handlers.js';
+import { LaterTries } from './later-tries.js';
 import { LockHandles } from './lock-handles.js';
 import { LockService } from './lock-service.js';
 import { MigrationSource, type Peer } from './migration-source.js';
@@ -139,6 +140,7 @@ export class Brick {
       source,
       target,
       arrivals,
+      tries: new LaterTries(clock),
     });
     this.#handlers = this.#makeHandlers();
   }
@@ -162,6 +164,7 @@ export class Brick {
     this.sessions.close();
     this.#context.parts.source.close();
     this.#context.parts.target.close();
+    this.#context.parts.tries.close();
     await this.#o.store.close();
   }
 

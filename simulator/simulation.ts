@@ -315,12 +315,13 @@ class Simulation {
     const left = (await this.#listLocks(tool)).map(
       ({ brick, state, kind, client, owner }) => `${brick}: ${state} ${kind} of ${client} ${owner}`,
     );
+    // After a fence a client opens again what it has open, also where a move has brought its handles already.
+    const countsOpens = !this.#book.wasFenced;
     for (const [brick, link] of tool.links) {
-      // After a fence a client opens again what it has open, also where a move has brought its handles already.
       for (const { title, opens } of (await link.call('status', {})).clients)
-        if (opens > 0 && !this.#book.wasFenced) left.push(`${brick}: ${opens} open handles of ${title}`);
+        if (opens > 0 && countsOpens) left.push(`${brick}: ${opens} open handles of ${title}`);
       const { disk } = this.#cluster.brick(brick);
-      left.push(...handoversAt(brick, disk), ...leftoversAt(brick, disk, expected));
+      left.push(...handoversAt(brick, disk, countsOpens), ...leftoversAt(brick, disk, expected));
     }
     return left;
   }

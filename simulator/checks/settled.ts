@@ -27,13 +27,13 @@ export function unsettledAt(brick: BrickName, status: Answer<'status'>, disk: Di
 }
 
 /** Moved locks and open handles that lie on a disk although nobody has them: a restart would bring them back. */
-export function handoversAt(brick: BrickName, disk: Disk): string[] {
+export function handoversAt(brick: BrickName, disk: Disk, countsOpens: boolean): string[] {
   const parts = disk.keys(handoverRange).flatMap((key) => {
     const value = disk.get(key);
     return value === undefined ? [] : [handoverRecord.decode(value, key)];
   });
   return [...wholeHandovers(parts)]
-    .filter(({ held, waiting, opens }) => held.length + waiting.length + opens > 0)
+    .filter(({ held, waiting, opens }) => held.length + waiting.length > 0 || (countsOpens && opens > 0))
     .map(({ file, client }) => `${brick}: moved locks or handles of ${client} in ${file} are still on disk`);
 }
 
