@@ -36,4 +36,6 @@ export const failedSeeds: readonly (readonly [seed: number, found: string])[] = 
   [76, 'answers for a client stayed on disk where its brick crashed just after the end of its session'],
   [2000562, 'the end of a session met a store that mends itself, and would have ended the brick'],
   [3001424, 'a wait that a signal restarted while its brick was down lost its place to a younger one'],
+  [41263, 'a restarted brick did not know who had a moved file open, and deleted it with its last name'],
+  [1001463, 'a file without names that a full disk refused to remove was left until the next restart'],
 ];

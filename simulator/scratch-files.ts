@@ -1,7 +1,7 @@
 /**
- * Files that a process makes, uses and removes by itself: more names, other names, an extended attribute, a cut. The
- * last name stays until the file is closed (docs/SIMULATOR.md). Part of the workload; what was left behind by those that
- * died on the way is removed at the end of a run, by name.
+ * Files that a process makes, uses and removes by itself: more names, other names, no name while it is open, an
+ * extended attribute, a cut. Part of the workload; what was left behind by those that died on the way is removed at
+ * the end of a run, by name.
  */
 import { constants } from 'node:os';
 import type { SeededRandom } from './scheduler.js';
@@ -44,8 +44,9 @@ export class ScratchFiles {
       ['sets an attribute of', () => process.setXattr(fd, this.#value(process))],
       ['cuts', () => process.truncate(fd, this.#random.pick(offsets))],
       ['reads an attribute of', () => process.getXattr(fd)],
-      ['removes a name of', () => this.#unlink(process, names.length > 1 ? names.shift() : undefined)],
+      ['removes a name of', () => this.#unlink(process, names.shift())],
       ['renames', () => this.#rename(process, names)],
+      ['removes the names of', () => this.#unlinkAll(process, names)],
       ['writes', () => process.write(fd, this.#random.pick(offsets), this.#value(process))],
     ] as const;
     for (const [what, step] of steps) {
