@@ -5,7 +5,7 @@
  * `npm test -- wire/codec mount` runs the tests whose path contains one of the words (lint and types only without).
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -184,6 +184,8 @@ print(`${types === '' ? paint(32, 'ok  ') : paint(31, 'FAIL')}  types (tsc)`);
 const files = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
 const mark = `LOCKFERRY_TEST_RUN=${process.pid}-${Date.now()}`;
 const folder = mkdtempSync(join(tmpdir(), 'lf-'));
+// Users who are not root may pass to what is theirs inside: fusermount3 looks with their eyes.
+chmodSync(folder, 0o711);
 if (files.length > 0) {
   const [name, value] = mark.split('=');
   await runTap(files, { ...process.env, [name]: value, TMPDIR: folder });

@@ -73,7 +73,7 @@ t.test('the descriptor comes from a setuid helper where this user may not mount'
   mkdirSync(join(directory, 'm'));
   t.throws(
     () => KernelDevice.mount({ mountpoint: join(directory, 'm'), source: 'refused', helper: program }),
-    /not allowed to mount here/,
+    /cannot mount on .*: helper: refused, as asked$/,
   );
   t.throws(
     () =>

@@ -14,11 +14,11 @@ import { type BlockedCall, blockedCall } from './blocked-call.js';
 import type { FuseDevice } from './device.js';
 import { type MappedFiles, mapsDevice, ProcessMaps } from './process-maps.js';
 
-/** A device handle of the addon; numbers are errno. */
+/** A device handle of the addon; numbers are errno, a text is what the helper said. */
 type Handle = object;
 interface Addon {
   mount(mountpoint: string, type: string, source: string, options: string): Handle | number;
-  mountByHelper(program: string, mountpoint: string, options: string): Handle | number;
+  mountByHelper(program: string, mountpoint: string, options: string): Handle | number | string;
   watch(
     device: Handle,
     buffer: Buffer,
@@ -148,6 +148,7 @@ export class KernelDevice implements FuseDevice {
             mountpoint,
             [`fsname=${source}`, 'subtype=lockferry', ...shared].join(','),
           );
+    if (typeof handle === 'string') throw new Error(`cannot mount on ${mountpoint}: ${handle.trim()}`);
     if (typeof handle === 'number')
       throw new Error(`cannot mount on ${mountpoint}: ${reasonOf(handle, helper)}`);
     raiseReadAhead(mountpoint);
