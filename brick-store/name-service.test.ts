@@ -299,6 +299,22 @@ inBrick('an entry says where the file is, as well as this brick knows', (b, t) =
   );
 });
 
+inBrick('rename: the answer says where the list of names of the inode is left to be told', (b, t) => {
+  const here = b.create('here');
+  t.match(b.rename('here', 'new', here), { linkLeft: false });
+  t.match(b.rename('here', 'new', here), { linkLeft: false }, 'the same request again');
+  const away = id(0xaaaa);
+  const entry = { name: named('away'), file: away, type: 'file', home: 'brick-2' as BrickName } as const;
+  b.do(b.names.putEntry({ parent: rootFileId, entry, expect: 'absent' }));
+  t.match(b.rename('away', 'other', away), { linkLeft: true });
+  t.match(b.rename('away', 'other', away), { linkLeft: true }, 'the same request again');
+  b.do(b.names.putEntry({ parent: rootFileId, entry, expect: 'absent' }));
+  t.match(b.rename('away', 'other', away), { linkLeft: false }, 'two names of one file: both stay');
+  t.match(b.rename('new', 'newer', here), { linkLeft: false });
+  const dir = b.mkdir('dir');
+  t.match(b.rename('dir', 'moved', dir), { linkLeft: false });
+});
+
 inBrick('rename: every pair of types', (b, t) => {
   const make = {
     file: (name: string) => b.create(name),

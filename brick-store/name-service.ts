@@ -199,19 +199,20 @@ export class NameService {
     if (file === newParent) throw new Refusal('EINVAL', 'a directory cannot go into itself');
     const moved = this.#entry(parent, name);
     const replaced = this.#entry(newParent, newName);
-    const nothing: Plan<Answer<'renameEntry'>> = {
+    const linkLeft = moved?.type !== 'dir' && this.#inodes.get(file) === undefined;
+    const nothing = (left: boolean): Plan<Answer<'renameEntry'>> => ({
       ops: [],
-      answer: { replaced: undefined, linkDropped: false },
-    };
+      answer: { replaced: undefined, linkDropped: false, linkLeft: left },
+    });
     if (moved?.file !== file) {
       // Gone, and the new name names the file: this very request took effect before.
-      if (!moved && replaced?.file === file) return nothing;
+      if (!moved && replaced?.file === file) return nothing(linkLeft && replaced.type !== 'dir');
       throw new Refusal('ENOENT');
     }
     if (replaced) {
       if (request.noReplace) throw new Refusal('EEXIST');
       // Two names of one file: rename(2) does nothing, and both stay.
-      if (replaced.file === file) return nothing;
+      if (replaced.file === file) return nothing(false);
       if (moved.type === 'dir' && replaced.type !== 'dir') throw new Refusal('ENOTDIR');
       if (moved.type !== 'dir' && replaced.type === 'dir') throw new Refusal('EISDIR');
     }
@@ -238,6 +239,7 @@ export class NameService {
       answer: {
         replaced: replaced && this.#entryOf(newName, replaced),
         linkDropped: gone?.linkDropped ?? false,
+        linkLeft,
       },
     };
   }

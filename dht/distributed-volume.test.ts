@@ -305,6 +305,40 @@ t.test('rename on one brick of a file that lives on another keeps the inode’s 
   t.match(await volume.lookup(rootFileId, to), { file, nlink: 1 });
 });
 
+t.test('rename on one brick of a file that moves away meanwhile keeps the inode’s names right', async (t) => {
+  const { fake, volume } = await started(t);
+  const [a, b] = fake.bricks;
+  const [from, to] = [fake.nameOn(a!), fake.nameOn(a!)];
+  const file = await makeFile(volume, from);
+  a!.before = (op) => {
+    if (op !== 'renameEntry') return;
+    a!.before = () => undefined;
+    a!.moveTo(b!, file);
+  };
+  await volume.rename(rootFileId, from, rootFileId, to, false);
+  t.same(b!.inodes.get(file)?.names, [{ parent: rootFileId, name: to }]);
+  await volume.unlink(rootFileId, to);
+  t.notOk(b!.inodes.has(file), 'its only name went');
+});
+
+t.test('rename of a file that moves away and is unlinked meanwhile leaves nothing behind', async (t) => {
+  const { fake, volume } = await started(t);
+  const [a, b] = fake.bricks;
+  const [from, to] = [fake.nameOn(a!), fake.nameOn(a!)];
+  const file = await makeFile(volume, from);
+  a!.before = (op) => {
+    if (op !== 'renameEntry') return;
+    a!.before = () => undefined;
+    a!.moveTo(b!, file);
+  };
+  b!.before = (op) => {
+    // What another client does between the two: it takes off the inode a name that it does not have yet.
+    if (op === 'addName') a!.entries.delete(`${rootFileId}/${to}`);
+  };
+  await volume.rename(rootFileId, from, rootFileId, to, false);
+  t.notOk(b!.inodes.has(file));
+});
+
 t.test('rename refuses as rename(2) does', async (t) => {
   const { fake, volume } = await started(t);
   const [a, b] = fake.bricks;

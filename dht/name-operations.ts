@@ -10,7 +10,7 @@
  */
 import { asRefusal, Refusal } from '../wire/errors.js';
 import { type BrickName, type ByteText, type FileId, hexOf } from '../wire/ids.js';
-import type { Answer, Attributes, Entry, Request } from '../wire/messages.js';
+import type { Answer, Attributes, Entry, FileName, Request } from '../wire/messages.js';
 import type { DirectoryOperations } from './directory-operations.js';
 import type { FileOperations } from './file-operations.js';
 import type { FoundEntry, NameCalls } from './name-calls.js';
@@ -206,6 +206,23 @@ export class NameOperations {
   async dropName({ file, name, home }: Pick<Entry, 'file' | 'name' | 'home'>, parent: FileId): Promise<void> {
     this.#parts.placement.hint(file, home);
     await this.#files.eventually(file, (link) => link.call('dropName', { file, parent, name }));
+  }
+
+  /**
+   * Another name for an inode whose entry was renamed. In this order: it must not be without a name in between. Whoever
+   * unlinked the new entry meanwhile did not find that name at the inode.
+   */
+  async renameName(file: FileId, from: FileName, to: FileName): Promise<void> {
+    await this.#files.eventually(file, async (link) => {
+      const added = await link.call('addName', { file, ...to }).catch((error: unknown) => {
+        if (asRefusal(error)?.code !== 'ENOENT') throw error;
+      });
+      // It has no name any more: all were unlinked meanwhile.
+      if (added === undefined) return;
+      await link.call('dropName', { file, ...from });
+      const found = await this.#names.entryAt(to.parent, to.name);
+      if (found?.entry.file !== file) await link.call('dropName', { file, ...to });
+    });
   }
 
   /** Adds a name to an inode, at its home. */

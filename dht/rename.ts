@@ -10,7 +10,7 @@
  */
 import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName, ByteText, FileId } from '../wire/ids.js';
-import type { Entry } from '../wire/messages.js';
+import type { Answer, Entry } from '../wire/messages.js';
 import type { DirectoryOperations } from './directory-operations.js';
 import type { FoundEntry, NameCalls } from './name-calls.js';
 import type { NameOperations } from './name-operations.js';
@@ -81,7 +81,7 @@ export class Rename {
     const isElsewhere = from.attributes === undefined;
     this.#parts.placement.hint(file, home);
     if (isElsewhere) await this.#files.addName(file, newParent, newName);
-    let answer: { replaced: Entry | undefined; linkDropped: boolean };
+    let answer: Answer<'renameEntry'>;
     try {
       const body = { parent, name, newParent, newName, file, noReplace };
       answer = await this.#names.call('renameEntry', brick, newParent, body);
@@ -90,7 +90,10 @@ export class Rename {
       if (asRefusal(error)?.code === 'ENOENT') return false;
       throw error;
     }
-    if (isElsewhere) await this.#files.dropName({ file, name, home }, parent);
+    if (answer.linkLeft && isElsewhere) await this.#files.dropName({ file, name, home }, parent);
+    // It moved away since the name was looked up.
+    else if (answer.linkLeft)
+      await this.#files.renameName(file, { parent, name }, { parent: newParent, name: newName });
     if (answer.replaced !== undefined && !answer.linkDropped) {
       await this.#files.dropName({ ...answer.replaced, name: newName }, newParent);
     }

@@ -192,12 +192,13 @@ export abstract class FakeFiles {
     if (there?.type === 'dir' && !this.#isEmpty(there.file)) throw new Refusal('ENOTEMPTY');
     this.entries.delete(`${parent}/${name}`);
     this.entries.set(`${newParent}/${newName}`, { ...entry, name: newName });
-    if (entry.type !== 'dir' && this.inodes.has(file)) {
+    const linkLeft = entry.type !== 'dir' && !this.inodes.has(file);
+    if (entry.type !== 'dir' && !linkLeft) {
       this.#addName(file, newParent, newName);
       this.#dropName(file, parent, name);
     }
     const linkDropped = there !== undefined && this.#dropName(there.file, newParent, newName);
-    return { replaced: there, linkDropped };
+    return { replaced: there, linkDropped, linkLeft };
   }
 
   protected readonly nameHandlers: Handlers = {

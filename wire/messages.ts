@@ -167,6 +167,7 @@ export const messages = {
   /**
    * rename(2) of a name that hashes to this brick before and after (a directory: each brick's part). Refuses as
    * rename(2) does. `replaced`: the entry that was at the new name; its link is dropped where its inode is here.
+   * `linkLeft`: the inode is not here, so that its own list of names has to be told.
    */
   renameEntry: row(
     16,
@@ -179,7 +180,7 @@ export const messages = {
       file: fileId,
       noReplace: flag,
     },
-    { replaced: optional(entry), linkDropped: flag },
+    { replaced: optional(entry), linkDropped: flag, linkLeft: flag },
     { durable: true },
   ),
   /** Adds or drops one name of an inode that is here: nlink is the number of names. Repeating is harmless. */

@@ -8,7 +8,6 @@ import {
   fileOfKey,
   inodeKey,
   nameOfEntryKey,
-  namesOfFile,
   sessionKey,
 } from '../../brick-store/records/keys.js';
 import { sessionRecord } from '../../brick-store/records/session-record.js';
@@ -35,7 +34,7 @@ export function leftoversAt(brick: BrickName, disk: Disk, expected: Expected): s
 function isLeftOver(disk: Disk, key: Uint8Array, { names, files, mayHaveLeftNames }: Expected): boolean {
   switch (describeKey(key).split(' ')[0]) {
     case 'inode':
-      return !mayHaveLeftNames && !files.has(fileOfKey(key)) && isNameless(disk, fileOfKey(key));
+      return !mayHaveLeftNames && !files.has(fileOfKey(key)) && fileOfKey(key) !== rootFileId;
     case 'orphan':
       return !mayHaveLeftNames;
     case 'chunk':
@@ -51,10 +50,6 @@ function isLeftOver(disk: Disk, key: Uint8Array, { names, files, mayHaveLeftName
       return false;
   }
 }
-
-/** The root has none. One name too many is what a rename may leave that met a move (docs/DHT.md). */
-const isNameless = (disk: Disk, file: FileId): boolean =>
-  file !== rootFileId && disk.keys(namesOfFile(file)).length === 0;
 
 function hasSession(disk: Disk, key: Uint8Array): boolean {
   const of = sessionKey(clientOfKey(key));
