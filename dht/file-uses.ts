@@ -8,10 +8,14 @@
 import { Refusal } from '../wire/errors.js';
 import type { BrickName, FileId } from '../wire/ids.js';
 
+interface Loss {
+  /** The brick that ended the session under which the locks were held; undefined where no brick has the file. */
+  readonly at: BrickName | undefined;
+}
+
 interface Use {
   opens: number;
-  /** The brick that ended the session under which the locks were held. */
-  lostAt: BrickName | undefined;
+  lost: Loss | undefined;
 }
 
 export class FileUses {
@@ -19,7 +23,7 @@ export class FileUses {
 
   opened(file: FileId): void {
     const use = this.#uses.get(file);
-    if (use === undefined) this.#uses.set(file, { opens: 1, lostAt: undefined });
+    if (use === undefined) this.#uses.set(file, { opens: 1, lost: undefined });
     else use.opens += 1;
   }
 
@@ -42,33 +46,35 @@ export class FileUses {
 
   /** All of one file, which is then forgotten here. */
   take(file: FileId): Readonly<Use> {
-    const use = this.#uses.get(file) ?? { opens: 0, lostAt: undefined };
+    const use = this.#uses.get(file) ?? { opens: 0, lost: undefined };
     this.#uses.delete(file);
     return use;
   }
 
-  adopt(file: FileId, { opens, lostAt }: Readonly<Use>): void {
+  adopt(file: FileId, { opens, lost }: Readonly<Use>): void {
     for (let more = opens; more > 0; more--) this.opened(file);
-    if (lostAt !== undefined) this.lose(file, lostAt);
+    if (lost !== undefined) this.lose(file, lost.at);
   }
 
-  lose(file: FileId, brick: BrickName): void {
+  lose(file: FileId, at: BrickName | undefined): void {
     const use = this.#uses.get(file);
     // Locks of a file that is not open: its last close is on the way, and nobody is left to be told.
-    if (use !== undefined) use.lostAt = brick;
+    if (use !== undefined) use.lost = { at };
   }
 
   isLost(file: FileId): boolean {
-    return this.#uses.get(file)?.lostAt !== undefined;
+    return this.#uses.get(file)?.lost !== undefined;
   }
 
   /** @throws Refusal EIO */
   refuseIfLost(file: FileId): void {
-    const lostAt = this.#uses.get(file)?.lostAt;
-    if (lostAt === undefined) return;
+    const lost = this.#uses.get(file)?.lost;
+    if (lost === undefined) return;
     throw new Refusal(
       'EIO',
-      `locks in file ${file} were lost at ${lostAt} (out of reach for longer than the grace?): close the file`,
+      lost.at === undefined
+        ? `no brick has file ${file} any more (a loss of power?): close the file`
+        : `locks in file ${file} were lost at ${lost.at} (out of reach for longer than the grace?): close the file`,
     );
   }
 }

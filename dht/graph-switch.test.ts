@@ -72,6 +72,28 @@ t.test(
   },
 );
 
+t.test('a file that a loss of power took holds up no change of graphs, and can be closed', async (t) => {
+  const { fake, volume, home, file } = await scene(t);
+  await volume.lock(lockOf(file)).outcome;
+  home.inodes.delete(file);
+  home.tables.delete(file);
+  await over(fake, volume.switchTo(fake.volumeFile({ version: 2 })));
+  t.ok(fake.warnings.includes('no brick has a file that is in use'));
+  await t.rejects(volume.write(file, 0, new Uint8Array(1)), refusedWith('EIO'));
+  await volume.release(file, [owner(1)]);
+  await t.rejects(volume.write(file, 0, new Uint8Array(1)), refusedWith('ESTALE'), 'it is not in use now');
+});
+
+t.test('what is closed after a loss of power took it is not in use any more', async (t) => {
+  const { fake, volume, home, file } = await scene(t);
+  await volume.lock(lockOf(file)).outcome;
+  home.inodes.delete(file);
+  home.tables.delete(file);
+  await volume.release(file, [owner(1)]);
+  await over(fake, volume.switchTo(fake.volumeFile({ version: 2 })));
+  t.same(home.requests('readLockinfo'), [], 'there is nothing to ask for');
+});
+
 t.test('waits that are granted between the two halves join other locks: fewer, and none lost', async (t) => {
   const { fake, volume, home, file } = await scene(t);
   const two = await fake.mount();

@@ -5,7 +5,8 @@
  * that its processes have there (holders, waiters, handles) is the next one's: for that time its lock requests, opens
  * and closes wait at a gate, what is under way is let finish, the old session reads a token and the new one shows it.
  * Reads and writes are never held up. It must never believe less than a brick confirmed: where the new session has
- * fewer locks than the processes were granted, the file is lost until it is closed (file-uses.ts), as after a fence.
+ * fewer locks than the processes were granted, the file is lost until it is closed (file-uses.ts), as after a fence;
+ * and where no brick has the file at all.
  *
  * Where the two sides of an exchange are out of reach it is tried again; until then the old graph serves the file.
  * Called by distributed-volume.ts.
@@ -165,6 +166,10 @@ export class GraphSwitch {
 
   async #exchange(file: FileId, isUncertain: boolean): Promise<void> {
     const read = await this.#readOld(file);
+    if (read === undefined) {
+      this.#adoptGone(file);
+      return;
+    }
     const opens = this.#old.lockContext.uses.opens(file);
     // Handles go with the locks: an old session without any has given them away in an earlier try.
     if (isUncertain && opens > 0 && read.opens === 0 && read.count === 0) {
@@ -178,14 +183,28 @@ export class GraphSwitch {
     this.#trace.debug('file changed to the new graph', { file, locks: written.count, opens });
   }
 
-  /** `believed`: what this client knew of at that moment; the answers of one connection come in order. */
-  #readOld(file: FileId): Promise<Lockinfo> {
+  /**
+   * `believed`: what this client knew of at that moment; the answers of one connection come in order. Undefined where
+   * every brick says that it does not have the file.
+   */
+  #readOld(file: FileId): Promise<Lockinfo | undefined> {
     const { homes } = this.#old.lockContext;
-    return homes.atRaw(file, (link, brick) =>
+    const read: Promise<Lockinfo | undefined> = homes.atRaw(file, (link, brick) =>
       link
         .call('readLockinfo', { file })
         .then((answer) => ({ ...answer, brick, believed: believedLocks(this.#old, file) })),
     );
+    return read.catch((error: unknown) => {
+      if (asRefusal(error)?.code === 'ESTALE') return undefined;
+      throw error;
+    });
+  }
+
+  /** A loss of power took it, which nobody had synced: there is nothing to wait for, however long it stays open. */
+  #adoptGone(file: FileId): void {
+    this.#trace.warn('no brick has a file that is in use', { file });
+    this.#adopt(file);
+    this.#next.lockContext.uses.lose(file, undefined);
   }
 
   async #write(file: FileId, { brick, token }: Lockinfo): Promise<Answer<'writeLockinfo'>> {

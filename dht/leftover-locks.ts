@@ -75,7 +75,7 @@ export class LeftoverLocks {
   async #takeBack(of: Leftover): Promise<void> {
     for (const piece of this.#held.pieces(of, of)) {
       const attempt = restore(of, piece);
-      if (attempt !== undefined) await this.#lanes.untilAnswered(of.file, attempt);
+      if (attempt !== undefined) await this.#lanes.untilAnswered(of.file, attempt, () => undefined);
     }
   }
 }

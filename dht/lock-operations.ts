@@ -2,7 +2,8 @@
  * The lock part of a volume: what a mount may ask about locks, and the closing of files.
  *
  * Decides nothing about conflicts; keeps HeldLocks and FileUses true to what bricks answered. A wait is one
- * unanswered request (lock-call.ts). Nothing that frees a lock is ever lost (owner-lanes.ts).
+ * unanswered request (lock-call.ts). Nothing that frees a lock is ever lost (owner-lanes.ts); a file that no brick has
+ * any more, since a loss of power took it, is let go as if a brick had answered.
  */
 import type { FileId, LkOwner, Ticket } from '../wire/ids.js';
 import { type ByteRange, type HeldLock, type LockKind, rangeEnd } from '../wire/lock-types.js';
@@ -31,13 +32,18 @@ export class LockOperations {
     const { held, lanes, traffic } = this.#context;
     const of = { file, owner, kind };
     const range: ByteRange = { start, end };
+    const unlocked = (): void => held.unlocked(of, range);
     this.#context.uses.refuseIfLost(file);
     await traffic.during(
       file,
-      lanes.run(of, (link) => {
-        held.weakening(of, kind === 'flock' ? wholeFile : range, 'none');
-        return link.call('unlock', { file, owner, kind, start, end }).then(() => held.unlocked(of, range));
-      }),
+      lanes.run(
+        of,
+        (link) => {
+          held.weakening(of, kind === 'flock' ? wholeFile : range, 'none');
+          return link.call('unlock', { file, owner, kind, start, end }).then(unlocked);
+        },
+        unlocked,
+      ),
     );
   }
 
@@ -53,15 +59,20 @@ export class LockOperations {
   async flushOwner(file: FileId, owner: LkOwner): Promise<void> {
     const { held, lanes, leftovers, traffic } = this.#context;
     const of = { file, owner, kind: 'posix' as const };
+    const dropped = (): void => {
+      held.ownerDropped(of);
+      leftovers.forget(of);
+    };
     await traffic.during(
       file,
-      lanes.run(of, (link) => {
-        held.weakening(of, wholeFile, 'none');
-        return link.call('flushOwner', { file, owner }).then(() => {
-          held.ownerDropped(of);
-          leftovers.forget(of);
-        });
-      }),
+      lanes.run(
+        of,
+        (link) => {
+          held.weakening(of, wholeFile, 'none');
+          return link.call('flushOwner', { file, owner }).then(dropped);
+        },
+        dropped,
+      ),
     );
   }
 
@@ -88,10 +99,14 @@ export class LockOperations {
     try {
       await traffic.during(
         file,
-        lanes.run(owned.length > 0 ? owned : closing(file), (link) => {
-          for (const of of owned) held.weakening(of, wholeFile, 'none');
-          return link.call('release', { file, opens, owners }).then(dropped);
-        }),
+        lanes.run(
+          owned.length > 0 ? owned : closing(file),
+          (link) => {
+            for (const of of owned) held.weakening(of, wholeFile, 'none');
+            return link.call('release', { file, opens, owners }).then(dropped);
+          },
+          dropped,
+        ),
       );
     } finally {
       // A brick that is out of reach learns of it later; a lost file must not stay lost for its next opener.

@@ -90,33 +90,33 @@ export class OwnerLanes {
   }
 
   /**
-   * Resolves when a brick acknowledged the call, or nothing is left that it could apply to.
+   * Resolves when a brick acknowledged the call, or nothing is left that it could apply to (`gone` was called then).
    * @refuses ENOTCONN at the end of the time that an operation waits; the call is then repeated in the background
    */
-  run(of: OwnerKey | readonly OwnerKey[], attempt: Attempt<unknown>): Promise<void> {
+  run(of: OwnerKey | readonly OwnerKey[], attempt: Attempt<unknown>, gone: () => void): Promise<void> {
     const all = listOf(of);
     const { file } = all[0]!;
-    if (all.some((one) => this.isBusy(one)))
-      return this.#bounded(this.add(all, () => this.untilAnswered(file, attempt)));
+    const later = (): Promise<void> => this.add(all, () => this.untilAnswered(file, attempt, gone));
+    if (all.some((one) => this.isBusy(one))) return this.#bounded(later());
     return this.#homes.atRaw(file, attempt).then(
       () => undefined,
       (error: unknown) => {
-        if (isGone(error)) return undefined;
-        if (isFenced(error)) return this.#bounded(this.add(all, () => this.untilAnswered(file, attempt)));
-        if (mayPass(error)) void this.add(all, () => this.untilAnswered(file, attempt));
+        if (isGone(error)) return gone();
+        if (isFenced(error)) return this.#bounded(later());
+        if (mayPass(error)) void later();
         throw error;
       },
     );
   }
 
   /** Repeats the call until it is acknowledged or without an object. The file may have moved from a dead brick. */
-  async untilAnswered(file: FileId, attempt: Attempt<unknown>): Promise<void> {
+  async untilAnswered(file: FileId, attempt: Attempt<unknown>, gone: () => void): Promise<void> {
     while (!this.#closed) {
       try {
         await this.#homes.atRaw(file, attempt);
         return;
       } catch (error) {
-        if (isGone(error)) return;
+        if (isGone(error)) return gone();
         if (!mayPass(error) && !isFenced(error)) throw error;
       }
       await this.pause();
