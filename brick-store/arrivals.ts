@@ -7,11 +7,13 @@
  */
 import type { Trace } from '../host/trace.js';
 import type { ClientId, FileId } from '../wire/ids.js';
+import type { LaterTries } from './later-tries.js';
 import type { Store, StoreOp } from './store.js';
 
 export interface ArrivalsOptions {
   readonly store: Store;
   readonly trace: Trace;
+  readonly tries: LaterTries;
   readonly dropOps: (file: FileId, client: ClientId, parts: number) => readonly StoreOp[];
   /** Nobody is awaited for the file any more: it may be one that only they had open. */
   readonly deleteIfUnused: (file: FileId) => void;
@@ -61,18 +63,19 @@ export class Arrivals {
     return confirming;
   }
 
-  /** The client's session ended: nothing of it needs to be kept. */
+  /** The client's session ended: nothing of it needs to be kept. It is awaited until the disk has forgotten it. */
   forgetClient(client: ClientId): void {
-    for (const [file, clients] of this.#awaited) {
-      if (clients.has(client)) this.#forget(file, client, clients, true);
-    }
+    for (const [file, clients] of this.#awaited) if (clients.has(client)) this.#drop(file, client, clients);
   }
 
-  /** After a restart: only clients and files that are still known are awaited. Nothing is deleted yet. */
+  /** After a restart: only clients and files that are still known are awaited. What stays on disk, the next one finds. */
   keepOnly(isWanted: (client: ClientId, file: FileId) => boolean): void {
     for (const [file, clients] of [...this.#awaited]) {
-      for (const client of [...clients.keys()])
-        if (!isWanted(client, file)) this.#forget(file, client, clients, false);
+      for (const [client, parts] of [...clients]) {
+        if (isWanted(client, file)) continue;
+        this.#came(file, client, clients);
+        this.#write(file, client, parts).catch((error: unknown) => this.#notRemoved(file, client, error));
+      }
     }
   }
 
@@ -90,22 +93,34 @@ export class Arrivals {
     const clients = this.#awaited.get(file);
     const parts = clients?.get(client);
     if (clients === undefined || parts === undefined) return;
-    await this.#o.store.write(this.#o.dropOps(file, client, parts), { sync: true });
-    this.#came(file, client, clients, true);
+    await this.#write(file, client, parts);
+    this.#came(file, client, clients);
   }
 
-  /** @param mayDelete not while a restarted brick does not know yet who has the file open */
-  #forget(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete: boolean): void {
-    const ops = this.#o.dropOps(file, client, clients.get(client) ?? 0);
-    this.#came(file, client, clients, mayDelete);
-    this.#o.store.write(ops, { sync: true }).catch((error: unknown) => {
-      this.#o.trace.warn('hand-over record not removed', { file, client, error: String(error) });
-    });
+  #drop(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
+    this.#write(file, client, clients.get(client) ?? 0).then(
+      () => this.#came(file, client, clients),
+      (error: unknown) => {
+        this.#notRemoved(file, client, error);
+        this.#o.tries.later(`hand-over ${file} ${client}`, () => {
+          // Else the file went on, or a later session of the client has come for it; either took the record along.
+          if (this.#awaited.get(file) === clients && clients.has(client)) this.#drop(file, client, clients);
+        });
+      },
+    );
   }
 
-  #came(file: FileId, client: ClientId, clients: Map<ClientId, number>, mayDelete: boolean): void {
-    if (!clients.delete(client) || clients.size > 0) return;
+  #write(file: FileId, client: ClientId, parts: number): Promise<void> {
+    return this.#o.store.write(this.#o.dropOps(file, client, parts), { sync: true });
+  }
+
+  #notRemoved(file: FileId, client: ClientId, error: unknown): void {
+    this.#o.trace.warn('hand-over record not removed', { file, client, error: String(error) });
+  }
+
+  #came(file: FileId, client: ClientId, clients: Map<ClientId, number>): void {
+    if (!clients.delete(client) || clients.size > 0 || this.#awaited.get(file) !== clients) return;
     this.#awaited.delete(file);
-    if (mayDelete) this.#o.deleteIfUnused(file);
+    this.#o.deleteIfUnused(file);
   }
 }

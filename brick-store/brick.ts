@@ -98,9 +98,11 @@ export class Brick {
     const { sessions } = this;
     this.#moving = new MovingFiles({ store, state, sessions, records, handles });
     const deleteIfUnused = (file: FileId): void => this.#context.deleteIfUnused(file);
+    const tries = new LaterTries(clock);
     const arrivals = new Arrivals({
       store,
       trace,
+      tries,
       dropOps: (file, client, parts) => this.#moving.dropHandoverOps(file, client, parts),
       deleteIfUnused,
     });
@@ -140,7 +142,7 @@ export class Brick {
       source,
       target,
       arrivals,
-      tries: new LaterTries(clock),
+      tries,
     });
     this.#handlers = this.#makeHandlers();
   }
@@ -249,7 +251,7 @@ export class Brick {
 
   /** Locks, waits and opens of a session go; on a frozen file after the freeze, where the locks then are. */
   #ended(session: Session): void {
-    const { arrivals, handles, locks, queue, state, records } = this.#context.parts;
+    const { arrivals, handles, locks, queue, state } = this.#context.parts;
     const files = new Set([...locks.filesOf(session.client), ...session.opens.keys()]);
     for (const file of files) {
       const cleanUp = (): void | Promise<void> => {
@@ -265,9 +267,17 @@ export class Brick {
     }
     handles.forgetClient(session.client);
     arrivals.forgetClient(session.client);
-    records.forgetAnswers(session.client).catch((error: unknown) => {
-      this.#o.trace.warn('answers not forgotten', { client: session.client, error: String(error) });
-    });
+    this.#forgetAnswers(session.client);
+  }
+
+  #forgetAnswers(client: ClientId): void {
+    const { records, tries } = this.#context.parts;
+    records
+      .forgetAnswers(client, () => this.sessions.get(client))
+      .catch((error: unknown) => {
+        this.#o.trace.warn('answers not forgotten', { client, error: String(error) });
+        tries.later(`answers ${client}`, () => this.#forgetAnswers(client));
+      });
   }
 
   #makeHandlers(): Handlers {

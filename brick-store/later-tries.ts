@@ -2,7 +2,7 @@
  * What a disk did not take and must take once: tried again after a pause, each thing at most once at a time, until the
  * brick stops. Decides only when. What it was for may be over by then: whoever asks for another try looks again.
  *
- * Used by brick-context.ts.
+ * Used by brick.ts, brick-context.ts and arrivals.ts.
  */
 import type { Clock, Timer } from '../host/clock.js';
 

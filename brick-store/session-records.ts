@@ -83,15 +83,21 @@ export class SessionRecords {
     if (others.length > 0) await this.#store.write(others.map(({ key }) => ({ type: 'del', key })));
   }
 
-  /** The session is over, or its client starts again from 1 as a new incarnation. */
-  async forgetAnswers(client: ClientId): Promise<void> {
-    const entries = await this.#store.list(answersOf(client), listLimit);
-    if (entries.length === 0) return;
-    await this.#store.write(entries.map(({ key }) => ({ type: 'del', key })));
+  /**
+   * The session is over, or its client starts again from 1 as a new incarnation.
+   * @param live the client's session now, if there is one: what it was answered stays
+   */
+  async forgetAnswers(client: ClientId, live: () => Session | undefined): Promise<void> {
+    const entries = await this.#store.list(answersOf(client), listLimit, { keysOnly: true });
+    const session = live();
+    const kept = new Set(session && this.#stored.get(session));
+    const old = entries.map(({ key }) => key).filter((key) => !kept.has(answerSeqOf(key)));
+    if (old.length === 0) return;
+    await this.#store.write(old.map((key) => ({ type: 'del', key })));
     this.#trace.debug('answers forgotten', {
       client,
-      answers: entries.length,
-      last: answerSeqOf(entries[entries.length - 1]!.key),
+      answers: old.length,
+      last: answerSeqOf(old[old.length - 1]!),
     });
   }
 }
