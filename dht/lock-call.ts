@@ -37,6 +37,8 @@ export class LockCall implements PendingLock {
   #sent: Sent | undefined;
   /** The brick that it was sent to last said that it waits there. */
   #hasPlace = false;
+  /** As `hasPlace`, and the brick did not restart since. */
+  #isQueued = false;
   #wasRedirected = false;
   #cancelled = false;
   /** The process has its outcome. */
@@ -100,7 +102,9 @@ export class LockCall implements PendingLock {
   cancel(): void {
     if (this.#cancelled || this.#told) return;
     this.#cancelled = true;
-    if (this.#sent !== undefined) this.#sendCancel(this.#sent);
+    // Before it waits there is nothing to end; and where it is held back at the brick, so would its end be, of which the
+    // process may think better (`resume`).
+    if (this.#isQueued && this.#sent !== undefined) this.#sendCancel(this.#sent);
     const timer = this.#context.clock.after(cancelPatienceMs, () => {
       if (this.#told) return;
       this.#isToldEarly = true;
@@ -139,10 +143,15 @@ export class LockCall implements PendingLock {
   queued(ticket: Ticket): void {
     this.#ticket = ticket;
     this.#hasPlace = true;
+    this.#isQueued = true;
     this.#setQuiet();
     if (this.request.kind === 'flock') this.#context.held.ownerDropped(this.request);
-    // A cancel that reached the brick before the request waited has found nothing to end.
     if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
+  }
+
+  /** The request is sent again behind the reclaim, and waits where it is told so. */
+  brickRestarted(): void {
+    this.#isQueued = false;
   }
 
   /** Resolves when no brick works on the request any more; undefined where it was never sent. */
@@ -245,8 +254,8 @@ export class LockCall implements PendingLock {
     // Number 0: the link refused it at once, no brick will ever see it.
     this.#sent = seq === 0 ? undefined : { brick, link, seq };
     this.#hasPlace = false;
+    this.#isQueued = false;
     if (wait) calls.waitsAs(brick, seq, this);
-    if (this.#cancelled && this.#sent !== undefined) this.#sendCancel(this.#sent);
     return answer.then(
       (body) => {
         if (wait) calls.waitEnded(brick, seq);

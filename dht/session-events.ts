@@ -76,7 +76,9 @@ export class SessionEvents implements LinkEvents {
   #waitsAt(brick: BrickName, file: FileId): WaitingLock[] {
     const waits: WaitingLock[] = [];
     for (const call of this.#context.calls.waitsOf(file)) {
-      if (call.waitsAt !== brick || call.ticket === undefined || call.isCancelled) continue;
+      if (call.waitsAt !== brick) continue;
+      call.brickRestarted();
+      if (call.ticket === undefined || call.isCancelled) continue;
       const { kind, type, start, end, owner, pid } = call.request;
       waits.push({ kind, type, start, end, client: this.#client, owner, pid, ticket: call.ticket });
     }
