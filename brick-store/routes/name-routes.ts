@@ -41,7 +41,18 @@ export function nameRoutes(
   const { queue, state } = context.parts;
   const { names } = state;
 
-  const create = (session: Session, body: Request<'create'>, seq: number) => {
+  const create = (session: Session, body: Request<'create'>, seq: number): ReturnType<Handlers['create']> => {
+    const existing = state.entryOf(body.parent, body.name)?.file;
+    if (existing === undefined) return createNow(session, body, seq);
+    // Opening what exists counts a handle of it, which a freeze must not miss.
+    return queue.run(existing, () =>
+      state.entryOf(body.parent, body.name)?.file === existing
+        ? createNow(session, body, seq)
+        : create(session, body, seq),
+    );
+  };
+
+  const createNow = (session: Session, body: Request<'create'>, seq: number) => {
     const plan = names.create(body);
     const { file } = plan.answer.entry;
     const counts = body.open && plan.answer.attributes !== undefined;
@@ -58,8 +69,9 @@ export function nameRoutes(
   ): ReturnType<Handlers['renameEntry']> => {
     const replaced = state.entryOf(body.newParent, body.newName)?.file;
     const run = (): ReturnType<Handlers['renameEntry']> => {
-      // While this waited, another rename may have put another file at the new name.
-      if (state.entryOf(body.newParent, body.newName)?.file !== replaced) return rename(session, body, seq);
+      // While this waited for one of the two, the other may have been frozen, or another file put at the new name.
+      const isOther = state.entryOf(body.newParent, body.newName)?.file !== replaced;
+      if (isOther || queue.isHeld(body.file)) return rename(session, body, seq);
       const plan = names.renameEntry(body);
       return context.commit(session, seq, 'renameEntry', plan).then((answer) => {
         if (answer.linkDropped && answer.replaced !== undefined) context.deleteIfUnused(answer.replaced.file);
@@ -71,13 +83,7 @@ export function nameRoutes(
 
   return {
     lookup: (_session, body) => names.lookup(body),
-    create: (session, body, seq) => {
-      const existing = state.entryOf(body.parent, body.name)?.file;
-      // Opening what exists counts a handle of it, which a freeze must not miss.
-      return existing === undefined
-        ? create(session, body, seq)
-        : queue.run(existing, () => create(session, body, seq));
-    },
+    create,
     makeDirectory: (session, body, seq) =>
       context.commit(session, seq, 'makeDirectory', names.makeDirectory(body)),
     removeDirectory: (session, body, seq) =>
