@@ -247,6 +247,22 @@ t.test('unlink while the home is down: the name goes, the inode as soon as the b
   t.notOk(b!.inodes.has(file));
 });
 
+t.test('unlink while the disk of the home is full: the inode goes when it is not', async (t) => {
+  const { fake, volume } = await started(t);
+  const [a, b] = fake.bricks;
+  const name = fake.nameOn(a!);
+  const file = await makeFile(volume, name);
+  a!.moveTo(b!, file);
+  await volume.attributes(file);
+  b!.script = (op) => (op === 'dropName' ? new Refusal('ENOSPC') : undefined);
+  await volume.unlink(rootFileId, name);
+  await fake.clock.advance(2000);
+  t.ok(b!.inodes.has(file));
+  b!.script = () => undefined;
+  await fake.clock.advance(1000);
+  t.notOk(b!.inodes.has(file));
+});
+
 t.test('link: the new name is on its own brick, the inode stays; EEXIST leaves nothing behind', async (t) => {
   const { fake, volume } = await started(t);
   const [a, b] = fake.bricks;

@@ -8,7 +8,7 @@ import { asRefusal, Refusal } from '../wire/errors.js';
 import type { BrickName, ByteText, FileId } from '../wire/ids.js';
 import type { Answer, Attributes, Op, Request } from '../wire/messages.js';
 import type { DirectoryOperations } from './directory-operations.js';
-import type { Attempt } from './home-calls.js';
+import { type Attempt, mayPass } from './home-calls.js';
 import type { AttributeChange, VolumeSpace } from './volume.js';
 import type { VolumeParts } from './volume-parts.js';
 
@@ -145,8 +145,8 @@ export class FileOperations {
   }
 
   /**
-   * Sends what must happen, but need not have happened when the process goes on: where the home is out of reach it is
-   * repeated in the background. A file that is gone from every brick needs it no more.
+   * Sends what must happen, but need not have happened when the process goes on: where the home is out of reach, or
+   * its disk is full or fails, it is repeated in the background. A file that is gone from every brick needs it no more.
    */
   async eventually(file: FileId, attempt: Attempt<unknown>): Promise<void> {
     const { clock, homes, trace } = this.#parts;
@@ -157,7 +157,7 @@ export class FileOperations {
       } catch (error) {
         const code = asRefusal(error)?.code;
         if (code === 'ESTALE') return true;
-        if (code !== 'ENOTCONN' && code !== 'EFENCED') throw error;
+        if (code !== 'EFENCED' && !mayPass(error)) throw error;
         return false;
       }
     };

@@ -27,6 +27,12 @@ const openingPauseMs = 10;
 export const forApplication = (error: unknown): unknown =>
   asRefusal(error)?.code === 'EFENCED' ? new Refusal('EIO', (error as Error).message) : error;
 
+/** EIO: a brick with a full or broken disk, or a redirect loop; both may pass. */
+export const mayPass = (error: unknown): boolean => {
+  const code = asRefusal(error)?.code;
+  return code === 'ENOTCONN' || code === 'EIO' || code === 'ENOSPC' || code === 'ETIMEDOUT';
+};
+
 export class HomeCalls {
   readonly #links: BrickLinks;
   readonly #placement: Placement;

@@ -12,7 +12,7 @@ import { asRefusal, Refusal } from '../wire/errors.js';
 import type { FileId } from '../wire/ids.js';
 import type { BrickLinks } from './brick-links.js';
 import { type OwnerKey, ownerKeyOf } from './held-locks.js';
-import type { Attempt, HomeCalls } from './home-calls.js';
+import { type Attempt, type HomeCalls, mayPass } from './home-calls.js';
 
 /** Between two tries of a call that must not be lost. */
 const retryMs = 500;
@@ -25,12 +25,6 @@ const isGone = (error: unknown): boolean => asRefusal(error)?.code === 'ESTALE';
  * them before, to a brick where this client is well. Only asking again, under the new session, tells.
  */
 const isFenced = (error: unknown): boolean => asRefusal(error)?.code === 'EFENCED';
-
-/** EIO: a brick with a full or broken disk, or a redirect loop; both may pass. */
-const mayPass = (error: unknown): boolean => {
-  const code = asRefusal(error)?.code;
-  return code === 'ENOTCONN' || code === 'EIO' || code === 'ENOSPC' || code === 'ETIMEDOUT';
-};
 
 const listOf = (of: OwnerKey | readonly OwnerKey[]): readonly OwnerKey[] => ('file' in of ? [of] : of);
 
