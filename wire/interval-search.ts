@@ -5,44 +5,50 @@
  * A child is left out where nothing below it reaches the range, where all that does is the asker's own, or where
  * nothing below it can beat the best so far. Children are tried best first. Changes nothing.
  */
-import { lostFrom, nearestTo } from './offset.js';
+import type { NodePage, NodeSlab } from './node-slab.js';
+import { keyOf } from './offset.js';
 import {
+  childOf,
   farField,
-  farLostField,
+  farParty,
   highField,
   lowField,
+  lowParty,
   otherFarField,
-  otherFarLostField,
   otherLowField,
   rankField,
   slotsUpTo,
   startField,
-  startLostField,
-  type TreeNode,
   treeWork,
 } from './tree-node.js';
 
-/** One search: what is asked, and the best answer so far. */
+/** One search: where, what is asked, and the best answer so far. */
 export class Search<P, T> {
+  readonly leaves: NodeSlab<P, T>;
+  /** None where the root is a leaf. */
+  readonly inners: NodeSlab<P, T> | undefined;
   readonly start: number;
-  readonly startLost: number;
   readonly end: number;
-  readonly endLost: number;
   readonly asker: P | undefined;
-  /** Where the best answer is; none where it came from elsewhere, or there is no answer. */
-  node: TreeNode<P, T> | undefined;
+  /** The leaf where the best answer is; -1 where it came from elsewhere, or there is no answer. */
+  leaf = -1;
   slot = -1;
   /** The rank and start of the best answer so far, wherever it came from. */
   isFound = false;
   rank = 0;
   foundStart = 0;
-  foundStartLost = 0;
 
-  constructor(start: bigint, end: bigint, asker: P | undefined) {
-    this.start = nearestTo(start);
-    this.startLost = lostFrom(start);
-    this.end = nearestTo(end);
-    this.endLost = lostFrom(end);
+  constructor(
+    leaves: NodeSlab<P, T>,
+    inners: NodeSlab<P, T> | undefined,
+    start: bigint,
+    end: bigint,
+    asker: P | undefined,
+  ) {
+    this.leaves = leaves;
+    this.inners = inners;
+    this.start = keyOf(start);
+    this.end = keyOf(end);
     this.asker = asker;
   }
 
@@ -50,62 +56,78 @@ export class Search<P, T> {
   know(start: bigint, rank: number): void {
     this.isFound = true;
     this.rank = rank;
-    this.foundStart = nearestTo(start);
-    this.foundStartLost = lostFrom(start);
+    this.foundStart = keyOf(start);
   }
 
-  take(node: TreeNode<P, T>, slot: number): void {
-    const { numbers, slots } = node;
-    this.node = node;
+  take(leaf: number, slot: number): void {
+    const { numbers } = this.leaves.page(leaf);
+    const { slots } = this.leaves;
+    const at = this.leaves.firstNumber(leaf) + slot;
+    this.leaf = leaf;
     this.slot = slot;
     this.isFound = true;
-    this.rank = numbers[rankField * slots + slot]!;
-    this.foundStart = numbers[startField * slots + slot]!;
-    this.foundStartLost = numbers[startLostField * slots + slot]!;
-  }
-
-  beginsBeforeFound(node: TreeNode<P, T>, slot: number): boolean {
-    const start = node.numbers[startField * node.slots + slot]!;
-    if (start !== this.foundStart) return start < this.foundStart;
-    return node.numbers[startLostField * node.slots + slot]! < this.foundStartLost;
+    this.rank = numbers[at + rankField * slots]!;
+    this.foundStart = numbers[at + startField * slots]!;
   }
 }
 
 /** Slots that begin at or before the end of the range: the only ones that can overlap it. */
-const begunIn = <P, T>(node: TreeNode<P, T>, search: Search<P, T>): number => {
-  const count = slotsUpTo(node, search.end, search.endLost, Number.POSITIVE_INFINITY);
+const begunIn = <P, T>(slab: NodeSlab<P, T>, node: number, search: Search<P, T>): number => {
+  const count = slotsUpTo(slab, node, search.end, Number.POSITIVE_INFINITY);
   treeWork.steps += count;
   return count;
 };
 
-/** Whether some entry of another party than the asker, in or below this slot, ends in the range or behind it. */
-const reaches = <P, T>(node: TreeNode<P, T>, slot: number, search: Search<P, T>): boolean => {
-  const { numbers, slots } = node;
-  const far = numbers[farField * slots + slot]!;
-  if (far < search.start) return false;
-  if (far === search.start && numbers[farLostField * slots + slot]! < search.startLost) return false;
-  if (node.farParties[slot] !== search.asker) return true;
-  if (node.isLeaf) return false;
-  const other = numbers[otherFarField * slots + slot]!;
-  if (other !== search.start) return other > search.start;
-  return numbers[otherFarLostField * slots + slot]! >= search.startLost;
+/**
+ * Whether some entry of another party than the asker, in or below this slot, ends in the range or behind it.
+ * @param at its number of field 0
+ * @param ref its first reference
+ */
+const reaches = <P, T>(
+  { isLeaf, slots }: NodeSlab<P, T>,
+  { numbers, refs }: NodePage<P, T>,
+  at: number,
+  ref: number,
+  search: Search<P, T>,
+): boolean => {
+  if (numbers[at + farField * slots]! < search.start) return false;
+  if (refs[ref + farParty] !== search.asker) return true;
+  return !isLeaf && numbers[at + otherFarField * slots]! >= search.start;
 };
 
-const lowOfOthers = <P, T>(node: TreeNode<P, T>, slot: number, asker: P | undefined): number =>
-  node.numbers[(node.lowParties[slot] === asker ? otherLowField : lowField) * node.slots + slot]!;
-
 /** Finds the entry of lowest rank, then of lowest start. */
-export const findLowest = <P, T>(node: TreeNode<P, T>, search: Search<P, T>): void => {
-  const count = begunIn(node, search);
-  if (node.isLeaf) {
-    for (let slot = 0; slot < count; slot++) {
-      const rank = node.numbers[rankField * node.slots + slot]!;
-      if (search.isFound && rank > search.rank) continue;
-      if (search.isFound && rank === search.rank && !search.beginsBeforeFound(node, slot)) continue;
-      if (reaches(node, slot, search)) search.take(node, slot);
-    }
-    return;
+export const findLowest = <P, T>(node: number, height: number, search: Search<P, T>): void => {
+  if (height === 0) findLowestInLeaf(node, search);
+  else findLowestBelow(node, height, search);
+};
+
+const findLowestInLeaf = <P, T>(leaf: number, search: Search<P, T>): void => {
+  const { leaves } = search;
+  const page = leaves.page(leaf);
+  const { numbers } = page;
+  const { slots } = leaves;
+  const first = leaves.firstNumber(leaf);
+  const firstRef = leaves.firstRef(leaf);
+  const count = begunIn(leaves, leaf, search);
+  for (let slot = 0; slot < count; slot++) {
+    const at = first + slot;
+    if (numbers[at + farField * slots]! < search.start) continue;
+    const rank = numbers[at + rankField * slots]!;
+    if (search.isFound && rank > search.rank) continue;
+    if (search.isFound && rank === search.rank && numbers[at + startField * slots]! >= search.foundStart)
+      continue;
+    if (reaches(leaves, page, at, firstRef + 2 * slot, search)) search.take(leaf, slot);
   }
+};
+
+const findLowestBelow = <P, T>(node: number, height: number, search: Search<P, T>): void => {
+  const inners = search.inners!;
+  const { numbers, refs } = inners.page(node);
+  const { start, asker } = search;
+  const { slots } = inners;
+  const first = inners.firstNumber(node);
+  const firstRef = inners.firstRef(node);
+  const count = begunIn(inners, node, search);
   let triedLow = Number.NEGATIVE_INFINITY;
   let tried = -1;
   for (;;) {
@@ -114,8 +136,13 @@ export const findLowest = <P, T>(node: TreeNode<P, T>, search: Search<P, T>): vo
     let nextLow = Number.POSITIVE_INFINITY;
     let untried = 0;
     for (let slot = 0; slot < count; slot++) {
-      if (!reaches(node, slot, search)) continue;
-      const low = lowOfOthers(node, slot, search.asker);
+      const at = first + slot;
+      const ref = firstRef + 2 * slot;
+      // As `reaches` says it, without its cost for each slot.
+      if (numbers[at + farField * slots]! < start) continue;
+      if (refs[ref + farParty] === asker && numbers[at + otherFarField * slots]! < start) continue;
+      const isAskers = refs[ref + lowParty] === asker;
+      const low = numbers[at + (isAskers ? otherLowField : lowField) * slots]!;
       if (low < triedLow || (low === triedLow && slot <= tried)) continue;
       untried++;
       if (low >= nextLow) continue;
@@ -124,8 +151,8 @@ export const findLowest = <P, T>(node: TreeNode<P, T>, search: Search<P, T>): vo
     }
     if (next < 0) return;
     if (search.isFound && nextLow > search.rank) return;
-    if (search.isFound && nextLow === search.rank && !search.beginsBeforeFound(node, next)) return;
-    findLowest(node.children[next]!, search);
+    if (search.isFound && nextLow === search.rank && numbers[first + next]! >= search.foundStart) return;
+    findLowest(childOf(inners, node, next), height - 1, search);
     if (untried === 1) return;
     triedLow = nextLow;
     tried = next;
@@ -134,14 +161,24 @@ export const findLowest = <P, T>(node: TreeNode<P, T>, search: Search<P, T>): vo
 };
 
 /** Finds the entry of highest rank below `limit`. */
-export const findHighestBelow = <P, T>(node: TreeNode<P, T>, search: Search<P, T>, limit: number): void => {
-  const count = begunIn(node, search);
-  const { numbers, slots } = node;
-  if (node.isLeaf) {
+export const findHighestBelow = <P, T>(
+  node: number,
+  height: number,
+  search: Search<P, T>,
+  limit: number,
+): void => {
+  const slab = height === 0 ? search.leaves : search.inners!;
+  const page = slab.page(node);
+  const { numbers, refs } = page;
+  const { slots } = slab;
+  const first = slab.firstNumber(node);
+  const firstRef = slab.firstRef(node);
+  const count = begunIn(slab, node, search);
+  if (height === 0) {
     for (let slot = 0; slot < count; slot++) {
-      const rank = numbers[rankField * slots + slot]!;
+      const rank = numbers[first + rankField * slots + slot]!;
       if (rank >= limit || (search.isFound && rank <= search.rank)) continue;
-      if (reaches(node, slot, search)) search.take(node, slot);
+      if (reaches(slab, page, first + slot, firstRef + 2 * slot, search)) search.take(node, slot);
     }
     return;
   }
@@ -153,17 +190,21 @@ export const findHighestBelow = <P, T>(node: TreeNode<P, T>, search: Search<P, T
     let nextHigh = Number.NEGATIVE_INFINITY;
     let untried = 0;
     for (let slot = count - 1; slot >= 0; slot--) {
-      const high = Math.min(numbers[highField * slots + slot]!, limit);
+      const at = first + slot;
+      const ref = firstRef + 2 * slot;
+      const high = Math.min(numbers[at + highField * slots]!, limit);
       if (high > triedHigh || (high === triedHigh && slot >= tried)) continue;
       if (search.isFound && high <= search.rank) continue;
-      if (lowOfOthers(node, slot, search.asker) >= limit || !reaches(node, slot, search)) continue;
+      const isAskers = refs[ref + lowParty] === search.asker;
+      if (numbers[at + (isAskers ? otherLowField : lowField) * slots]! >= limit) continue;
+      if (!reaches(slab, page, at, ref, search)) continue;
       untried++;
       if (high <= nextHigh) continue;
       next = slot;
       nextHigh = high;
     }
     if (next < 0) return;
-    findHighestBelow(node.children[next]!, search, limit);
+    findHighestBelow(childOf(slab, node, next), height - 1, search, limit);
     if (untried === 1) return;
     triedHigh = nextHigh;
     tried = next;
@@ -173,14 +214,19 @@ export const findHighestBelow = <P, T>(node: TreeNode<P, T>, search: Search<P, T
 
 /** Visits all of them, in order of (start, rank). */
 export const visitOverlapping = <P, T>(
-  node: TreeNode<P, T>,
+  node: number,
+  height: number,
   search: Search<P, T>,
-  visit: (node: TreeNode<P, T>, slot: number) => void,
+  visit: (leaf: number, slot: number) => void,
 ): void => {
-  const count = begunIn(node, search);
+  const slab = height === 0 ? search.leaves : search.inners!;
+  const page = slab.page(node);
+  const first = slab.firstNumber(node);
+  const firstRef = slab.firstRef(node);
+  const count = begunIn(slab, node, search);
   for (let slot = 0; slot < count; slot++) {
-    if (!reaches(node, slot, search)) continue;
-    if (node.isLeaf) visit(node, slot);
-    else visitOverlapping(node.children[slot]!, search, visit);
+    if (!reaches(slab, page, first + slot, firstRef + 2 * slot, search)) continue;
+    if (height === 0) visit(node, slot);
+    else visitOverlapping(childOf(slab, node, slot), height - 1, search, visit);
   }
 };

@@ -8,7 +8,7 @@ import t from 'tap';
 import type { Interval } from './interval-tree.js';
 import { IntervalTree } from './interval-tree.js';
 import { rangeEnd } from './lock-types.js';
-import { lostFrom, nearestTo, offsetOf } from './offset.js';
+import { keyOf, noKey, offsetOf } from './offset.js';
 import { treeWork } from './tree-node.js';
 
 type Entry = Interval<string, number>;
@@ -18,6 +18,7 @@ const width = 24;
 const bases: Record<string, bigint> = {
   'the first offsets': 0n,
   'the first that doubles cannot tell apart': (1n << 53n) - 8n,
+  'those around 2^62, where keys change their sign': (1n << 62n) - 20n,
   'the last offsets': rangeEnd - BigInt(2 * width),
 };
 
@@ -49,11 +50,13 @@ const shown = (entries: readonly (Entry | undefined)[]): string =>
 class Pair {
   readonly tree: IntervalTree<string, number>;
   readonly #base: bigint;
+  readonly #hasHighs: boolean;
   list: Entry[] = [];
   #items = 0;
 
-  constructor(slotsMax: number, base: bigint) {
-    this.tree = new IntervalTree(slotsMax);
+  constructor(slotsMax: number, hasHighs: boolean, base: bigint) {
+    this.#hasHighs = hasHighs;
+    this.tree = new IntervalTree({ hasHighs, slotsMax });
     this.#base = base;
   }
 
@@ -87,6 +90,10 @@ class Pair {
       same(seen, there, 'overlapping');
       const inOrder = there.toSorted((a, b) => a.rank - b.rank || byKey(a, b));
       same([this.tree.lowest(start, end, asker)], [inOrder[0]], 'lowest');
+      if (!this.#hasHighs) {
+        this.#checkSeeded(start, end, asker, inOrder);
+        continue;
+      }
       const below = inOrder.filter((entry) => entry.rank < rank);
       const highest = this.tree.highestBelow(rank, start, end, asker);
       if (highest?.rank !== below.at(-1)?.rank) throw new Error('highest below');
@@ -109,6 +116,7 @@ class Pair {
       (one) => one.rank < seed.rank || (one.rank === seed.rank && one.start < seed.start),
     );
     same([this.tree.lowest(start, end, asker, seed)], [better ?? seed], 'lowest, seeded');
+    if (!this.#hasHighs) return;
     const limit = seed.rank + 3;
     const above = inOrder.findLast((one) => one.rank < limit && one.rank > seed.rank);
     const highest = this.tree.highestBelow(limit, start, end, asker, seed);
@@ -124,8 +132,9 @@ const same = (tree: readonly (Entry | undefined)[], list: readonly (Entry | unde
 for (const [name, base] of Object.entries(bases)) {
   t.test(`the tree is the list, among ${name}`, async (t) => {
     fc.assert(
-      fc.property(fc.constantFrom(4, 4, 5, 32), program, (slotsMax, { order, adds, steps }) => {
-        const pair = new Pair(slotsMax, base);
+      fc.property(fc.constantFrom(4, 4, 5, 32), fc.boolean(), program, (slotsMax, hasHighs, program) => {
+        const { order, adds, steps } = program;
+        const pair = new Pair(slotsMax, hasHighs, base);
         const sign = { up: 1, down: -1, any: 0 }[order];
         const sorted = adds.toSorted((a, b) => sign * (a.start - b.start || a.rank - b.rank));
         for (const one of sorted) pair.run({ ...one, act: 'add' });
@@ -145,7 +154,7 @@ for (const [name, base] of Object.entries(bases)) {
 }
 
 t.test('a range that is gone is in the way of no search', async (t) => {
-  const tree = new IntervalTree<string, number>();
+  const tree = new IntervalTree<string, number>({ hasHighs: true });
   const count = 2000;
   for (let n = 0; n < count; n++) tree.insert(BigInt(4 * n), BigInt(4 * n + 1), n, 'a', n);
   for (let n = 0; n < count; n++) {
@@ -159,6 +168,41 @@ t.test('a range that is gone is in the way of no search', async (t) => {
   t.ok(steps < 100, `${steps.toFixed(0)} steps a search`);
 });
 
+t.test('a tree that loses nearly all it had keeps the rest, in less room', async (t) => {
+  const tree = new IntervalTree<string, number>({ hasHighs: true });
+  const count = 20_000;
+  const isKept = (n: number): boolean => n % 1000 === 7;
+  for (const round of [1, 2]) {
+    for (let n = 0; n < count; n++) {
+      if (round === 1 || !isKept(n)) tree.insert(BigInt(4 * n), BigInt(4 * n + 1), n, parties[n % 3]!, n);
+    }
+    for (let n = 0; n < count; n++) if (!isKept(n)) tree.remove(BigInt(4 * n), n);
+    const kept = Array.from({ length: count }, (_, n) => n).filter(isKept);
+    t.same(
+      [...tree].map(({ start, end, rank, party, item }) => ({ start, end, rank, party, item })),
+      kept.map((n) => ({
+        start: BigInt(4 * n),
+        end: BigInt(4 * n + 1),
+        rank: n,
+        party: parties[n % 3]!,
+        item: n,
+      })),
+    );
+    t.equal(tree.lowest(0n, rangeEnd, undefined)?.item, 7);
+    t.equal(tree.highestBelow(5000, 0n, rangeEnd, undefined)?.item, 4007);
+    t.ok(tree.nodes < 40, `room for ${tree.nodes} nodes, where there was for 900`);
+  }
+  for (const { start, rank } of [...tree]) tree.remove(start, rank);
+  t.equal(tree.first(), undefined);
+});
+
+t.test('the highest rank can be asked only where it is kept', async (t) => {
+  t.throws(
+    () => new IntervalTree<string, number>().highestBelow(1, 0n, 1n, undefined),
+    /without highest ranks/,
+  );
+});
+
 t.test('what is there, or is not, cannot be added, or removed', async (t) => {
   const tree = new IntervalTree<string, number>();
   t.throws(() => tree.remove(0n, 1), /no such key/);
@@ -168,21 +212,24 @@ t.test('what is there, or is not, cannot be added, or removed', async (t) => {
   t.throws(() => tree.remove(4n, 1), /no such key/);
 });
 
-t.test('an offset comes back from its two doubles, which are in its order', async () => {
+t.test('an offset comes back from its key, and keys are in the order of their offsets', async () => {
   const offset = fc.oneof(
     fc.bigInt({ min: 0n, max: rangeEnd }),
-    fc.bigInt({ min: (1n << 53n) - 5n, max: (1n << 53n) + 5n }),
+    fc.bigInt({ min: (1n << 62n) - 3000n, max: (1n << 62n) + 3000n }),
+    fc.bigInt({ min: (1n << 62n) - (1n << 33n), max: (1n << 62n) + (1n << 33n) }),
     fc.bigInt({ min: rangeEnd - 3000n, max: rangeEnd }),
     fc.bigInt({ min: 0n, max: 1n << 33n }),
   );
   fc.assert(
-    fc.property(offset, offset, (a, b) => {
-      const [nearA, nearB] = [nearestTo(a), nearestTo(b)];
-      const order = nearA === nearB ? lostFrom(a) - lostFrom(b) : nearA - nearB;
-      if (nearA !== Number(a)) throw new Error('not the nearest');
-      if (Math.sign(order) !== (a < b ? -1 : a > b ? 1 : 0)) throw new Error('order');
-      if (offsetOf(nearA, lostFrom(a)) !== a) throw new Error('not the same');
+    fc.property(offset, fc.oneof(offset, fc.constantFrom(0n, 1n, 2n)), (a, other) => {
+      // Neighbours are what a rounding would throw together.
+      const b = other < 3n && a + other <= rangeEnd ? a + other : other;
+      const [keyA, keyB] = [keyOf(a), keyOf(b)];
+      if (!Number.isFinite(keyA)) throw new Error('not a number to compare');
+      if (Math.sign(keyA - keyB) !== (a < b ? -1 : a > b ? 1 : 0)) throw new Error('order');
+      if (keyA <= noKey) throw new Error('no key is below it');
+      if (offsetOf(keyA) !== a) throw new Error('not the same');
     }),
-    { numRuns: 3000 },
+    { numRuns: 5000 },
   );
 });

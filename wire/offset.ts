@@ -1,36 +1,45 @@
 /**
- * A byte offset as two doubles: the nearest one, and what the rounding lost (0 up to 2^53).
+ * A byte offset, 0 .. 2^63 - 1, as one double, exactly: its key. Keys are in the order of their offsets, and a bigint
+ * costs an object of its own somewhere in the heap where a double does not.
  *
- * Rounding keeps order, so two offsets compare as their nearest doubles do, and by the lost part only where those are
- * equal: exact to 2^63 - 1 without a bigint, each of which is an object of its own somewhere in the heap. The words
- * are read through a shared buffer because `Number(offset)` and `BigInt(number)` call into the engine (ten times
- * slower). Never use it for anything below -2^63 or above 2^63 - 1. Called by the interval tree.
+ * The bits of doubles of one sign, read as integers, are in the order of the doubles. So the lower half of the offsets
+ * is laid on the negative doubles and the upper half on the others: 2^62 patterns of each, which reach neither an
+ * infinity nor NaN. A key is for comparing and for `offsetOf`; to add something to it means nothing. The words are
+ * copied through a shared buffer because arithmetic of bigints calls into the engine. Called by the interval tree.
  */
 const bits = new BigInt64Array(1);
-const signedWords = new Int32Array(bits.buffer);
 const words = new Uint32Array(bits.buffer);
+const doubles = new Float64Array(bits.buffer);
 const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 const upper = isLittleEndian ? 1 : 0;
 const lower = 1 - upper;
-const unit = 2 ** 32;
+/** The upper word of 2^62. */
+const half = 0x4000_0000;
 
-export const nearestTo = (offset: bigint): number => {
+export const keyOf = (offset: bigint): number => {
   bits[0] = offset;
-  return signedWords[upper]! * unit + words[lower]!;
+  const high = words[upper]!;
+  if (high >= half) {
+    words[upper] = high - half;
+    return doubles[0]!;
+  }
+  // Never 0 in the upper word, so -0 and 0 are not the keys of two offsets.
+  words[upper] = half - high;
+  words[lower] = ~words[lower]!;
+  return -doubles[0]!;
 };
 
-/** offset - nearestTo(offset); exact, as in Dekker's Fast2Sum: the upper word is 0 or outweighs the lower one. */
-export const lostFrom = (offset: bigint): number => {
-  bits[0] = offset;
-  const high = signedWords[upper]! * unit;
-  const low = words[lower]!;
-  return low - (high + low - high);
-};
-
-export const offsetOf = (nearest: number, lost: number): bigint => {
-  if (nearest > Number.MAX_SAFE_INTEGER) return BigInt(nearest) + BigInt(lost);
-  const high = Math.floor(nearest / unit);
-  signedWords[upper] = high;
-  words[lower] = nearest - high * unit;
+export const offsetOf = (key: number): bigint => {
+  if (key >= 0) {
+    doubles[0] = key;
+    words[upper] = words[upper]! + half;
+  } else {
+    doubles[0] = -key;
+    words[upper] = half - words[upper]!;
+    words[lower] = ~words[lower]!;
+  }
   return bits[0]!;
 };
+
+/** Less than every key. */
+export const noKey = Number.NEGATIVE_INFINITY;

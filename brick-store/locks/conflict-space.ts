@@ -15,7 +15,7 @@ import type { Interval } from '../../wire/interval-tree.js';
 import { IntervalTree } from '../../wire/interval-tree.js';
 import type { LockType } from '../../wire/lock-types.js';
 import type { Hold, OwnerLocks, Waiter } from './owner-locks.js';
-import { OwnerBook } from './owner-locks.js';
+import { holdOf, OwnerBook, pidOf, typeOf } from './owner-locks.js';
 
 export interface Claim {
   readonly type: LockType;
@@ -35,8 +35,8 @@ export class ConflictSpace {
     write: new IntervalTree<OwnerLocks, Hold>(),
   };
   readonly #queue = {
-    read: new IntervalTree<OwnerLocks, Waiter>(),
-    write: new IntervalTree<OwnerLocks, Waiter>(),
+    read: new IntervalTree<OwnerLocks, Waiter>({ hasHighs: true }),
+    write: new IntervalTree<OwnerLocks, Waiter>({ hasHighs: true }),
   };
   /** Those that nobody knows a reason for why they wait, by ticket. */
   readonly #due = new IntervalTree<null, Waiter>();
@@ -86,9 +86,9 @@ export class ConflictSpace {
   hold(owner: OwnerLocks, claim: Claim, pid: number, place?: number): void {
     const first = owner.ranges.size === 0;
     if (first) owner.place = place ?? this.#nextPlace++;
-    const change = owner.ranges.set(claim.start, claim.end, { type: claim.type, pid });
+    const change = owner.ranges.set(claim.start, claim.end, holdOf(claim.type, pid));
     this.#reindex(owner, change);
-    if (claim.type === 'read' && change.removed.some((range) => range.value.type === 'write')) {
+    if (claim.type === 'read' && change.removed.some((range) => typeOf(range.value) === 'write')) {
       this.#breakWitnesses(owner, claim.start, claim.end, 'read');
     }
     // A holder need not queue behind others any more.
@@ -164,7 +164,7 @@ export class ConflictSpace {
     for (const waiter of waiters) this.dequeue(waiter);
     for (const range of ranges) this.release(from, range.start, range.end);
     for (const { start, end, value } of ranges) {
-      this.hold(known, { type: value.type, start, end }, value.pid, from.place);
+      this.hold(known, { type: typeOf(value), start, end }, pidOf(value), from.place);
     }
     for (const waiter of waiters) {
       this.enqueue(known, waiter, waiter.pid, waiter.ticket).mayPass = waiter.mayPass;
@@ -231,9 +231,9 @@ export class ConflictSpace {
   }
 
   #reindex(owner: OwnerLocks, change: RangeChange<Hold>): void {
-    for (const range of change.removed) this.#held[range.value.type].remove(range.start, owner.place);
+    for (const range of change.removed) this.#held[typeOf(range.value)].remove(range.start, owner.place);
     for (const range of change.added) {
-      this.#held[range.value.type].insert(range.start, range.end, owner.place, owner, range.value);
+      this.#held[typeOf(range.value)].insert(range.start, range.end, owner.place, owner, range.value);
     }
     const grown = change.added.length - change.removed.length;
     this.heldCount += grown;

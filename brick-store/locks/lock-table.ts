@@ -24,6 +24,7 @@ import type { Claim } from './conflict-space.js';
 import { ConflictSpace } from './conflict-space.js';
 import type { LockSnapshot } from './lock-snapshot.js';
 import type { Hold, OwnerLocks, Waiter } from './owner-locks.js';
+import { pidOf, typeOf } from './owner-locks.js';
 
 export interface TestRequest extends ByteRange, LockOwner {
   readonly kind: LockKind;
@@ -105,7 +106,7 @@ export class LockTable {
     let passes = !request.wait || (owner !== undefined && owner.ranges.size > 0);
     if (request.kind === 'flock' && owner !== undefined && owner.ranges.size > 0) {
       const [lock] = owner.ranges;
-      if (lock!.value.type === request.type) return { outcome: 'granted', granted: [] };
+      if (typeOf(lock!.value) === request.type) return { outcome: 'granted', granted: [] };
       space.release(owner, claim.start, claim.end);
       passes = true;
     }
@@ -380,12 +381,12 @@ const heldRecord = (
   { start, end, item }: ByteRange & { readonly item: Hold },
 ): HeldLock => ({
   kind,
-  type: item.type,
+  type: typeOf(item),
   start,
   end,
   client: owner.book.client,
   owner: owner.owner,
-  pid: item.pid,
+  pid: pidOf(item),
 });
 
 const waitingRecord = (kind: LockKind, waiter: Waiter): WaitingLock => ({
