@@ -208,16 +208,19 @@ export class GraphSwitch {
   }
 
   async #write(file: FileId, { brick, token }: Lockinfo): Promise<Answer<'writeLockinfo'>> {
-    const { placement: was } = this.#old.lockContext;
+    const { calls, placement: was } = this.#old.lockContext;
     const { homes, placement } = this.#next.lockContext;
     // To where the token was read, not to an older place that the next graph knows and that may be down.
     teach(was, placement, file);
     if (placement.of(file)?.brick !== brick) placement.found(file, brick);
     try {
-      return await homes.atRaw(file, (link) => {
+      return await homes.atRaw(file, (link, at) => {
+        const reclaims = calls.reclaims(at);
         // Were the brick to restart now, the old session has to reclaim the locks there.
         teach(placement, was, file);
         return link.call('writeLockinfo', { file, token }).then((answer) => {
+          // A late answer of the time before a restart, of which the brick heard over the old connection first.
+          if (calls.reclaims(at) !== reclaims) throw new Uncertain('the old session reclaimed meanwhile');
           this.#adopt(file);
           return answer;
         });

@@ -35,6 +35,7 @@ export class LockCalls {
   readonly #byOwner = new Map<string, Set<LockCall>>();
   readonly #bySeq = new Map<BrickName, Map<number, LockCall>>();
   readonly #waitsOfFile = new Map<FileId, Set<LockCall>>();
+  readonly #reclaims = new Map<BrickName, number>();
 
   began(call: LockCall): void {
     const key = ownerKeyOf(call.request);
@@ -70,6 +71,16 @@ export class LockCalls {
     const call = this.#bySeq.get(brick)?.get(seq);
     call?.queued(ticket);
     return call;
+  }
+
+  /** The brick restarted: what it carried out before is gone where it is not told of it now. */
+  reclaimed(brick: BrickName): void {
+    this.#reclaims.set(brick, this.reclaims(brick) + 1);
+  }
+
+  /** How often the brick was told what this client has there. */
+  reclaims(brick: BrickName): number {
+    return this.#reclaims.get(brick) ?? 0;
   }
 
   get size(): number {

@@ -46,7 +46,8 @@ export class SessionEvents implements LinkEvents {
   }
 
   async reclaim(brick: BrickName, send: ReclaimSend): Promise<void> {
-    const { trace } = this.#context;
+    const { calls, trace } = this.#context;
+    calls.reclaimed(brick);
     const files = this.#filesAt(brick);
     for (const file of files) await this.#reclaimFile(brick, file, send);
     trace.info('reclaimed', { brick, files: files.length });
