@@ -316,7 +316,7 @@ class Simulation {
       ({ brick, state, kind, client, owner }) => `${brick}: ${state} ${kind} of ${client} ${owner}`,
     );
     // After a fence a client opens again what it has open, also where a move has brought its handles already.
-    const countsOpens = !this.#book.wasFenced;
+    const countsOpens = !this.#book.wasFenced && !this.#errors.mayHaveLeftOpens;
     for (const [brick, link] of tool.links) {
       for (const { title, opens } of (await link.call('status', {})).clients)
         if (opens > 0 && countsOpens) left.push(`${brick}: ${opens} open handles of ${title}`);

@@ -24,6 +24,8 @@ export class ErrorAnswers implements FactListener {
    * between two of them may leave an inode with a name too many (dht/name-operations.ts).
    */
   mayHaveLeftNames = false;
+  /** An open that was given up may have been counted; the count goes with the session, and moves with the file. */
+  mayHaveLeftOpens = false;
 
   constructor(violations: Violations) {
     this.#violations = violations;
@@ -47,6 +49,7 @@ export class ErrorAnswers implements FactListener {
   }
 
   callFailed(mount: string, call: string, error: number): void {
+    if (/^(open|create)$/.test(call) && error === errno.ENOTCONN) this.mayHaveLeftOpens = true;
     if (changesOfNames.has(call) && error !== errno.ENOENT) this.mayHaveLeftNames = true;
     if (usual.has(error)) return;
     if (error === errno.ESTALE && this.#hadPowerLoss) return;
