@@ -64,6 +64,9 @@ export interface FactListener {
   unlocking?(lock: LockFact): void;
   /** close(2): the owner's posix locks; the end of an open file: all kinds of its own owner. */
   closing?(owner: OwnerFact, ino: bigint, kinds: readonly LockKind[]): void;
+  /** An open or a create is on its way, and answered. */
+  openBegun?(mount: string): void;
+  openEnded?(mount: string): void;
   readBegun?(read: ContentFact): void;
   readEnded?(read: ContentFact, data: Uint8Array | undefined): void;
   writeBegun?(write: WriteFact): void;

@@ -95,6 +95,12 @@ export const createMessage = (nodeid: number, pid: number, name: string): Buffer
 export const openMessage = (nodeid: number, pid: number): Buffer =>
   message('OPEN', nodeid, pid, abi.openIn.bytes);
 
+/** Whether a handle is opened by it. */
+export const isOpening = (message: Buffer): boolean => {
+  const opcode = message.readUInt32LE(abi.inHeader.opcode);
+  return opcode === abi.opcodes.OPEN || opcode === abi.opcodes.CREATE;
+};
+
 export const readMessage = (
   nodeid: number,
   pid: number,

@@ -15,6 +15,7 @@ import {
   forgetMessage,
   initMessage,
   interruptMessage,
+  isOpening,
   type KernelReply,
   putUnique,
   replyHead,
@@ -28,6 +29,7 @@ const empty = Buffer.alloc(0);
 
 interface InFlight {
   readonly resolve: (reply: KernelReply) => void;
+  readonly isOpening: boolean;
   /** An INTERRUPT was sent for it. */
   interrupted: boolean;
 }
@@ -111,8 +113,9 @@ export class SimulatedKernel implements FuseDevice {
     putUnique(message, unique);
     if (!this.#isOpen) return { unique, reply: Promise.resolve({ error: errno.ENOTCONN, body: empty }) };
     const reply = new Promise<KernelReply>((resolve) => {
-      this.#inFlight.set(unique, { resolve, interrupted: false });
+      this.#inFlight.set(unique, { resolve, isOpening: isOpening(message), interrupted: false });
     });
+    if (isOpening(message)) this.facts.tell('openBegun', this.mount);
     this.#deliver(message);
     return { unique, reply };
   }
@@ -173,6 +176,7 @@ export class SimulatedKernel implements FuseDevice {
     if (error < 0 || error >= 512) this.complaints.push(`an answer with error ${error}`);
     if (error === errno.EINTR && !call.interrupted) this.complaints.push('EINTR without a signal');
     this.#inFlight.delete(unique);
+    if (call.isOpening) this.facts.tell('openEnded', this.mount);
     this.#journal.mark(this.mount, unique, error);
     const inline = head.subarray(16);
     const body = data === undefined ? inline : Buffer.concat([inline, data]);

@@ -24,8 +24,12 @@ export class ErrorAnswers implements FactListener {
    * between two of them may leave an inode with a name too many (dht/name-operations.ts).
    */
   mayHaveLeftNames = false;
-  /** An open that was given up may have been counted; the count goes with the session, and moves with the file. */
+  /**
+   * An open that was given up may have been counted, and one that is sent again to a brick which forgot its answer may
+   * be counted twice, where the file moved in between; the count goes with the session, and moves with the file.
+   */
   mayHaveLeftOpens = false;
+  #opening = 0;
 
   constructor(violations: Violations) {
     this.#violations = violations;
@@ -38,6 +42,18 @@ export class ErrorAnswers implements FactListener {
   powerLost(): void {
     this.#hadPowerLoss = true;
     this.mayHaveLeftNames = true;
+  }
+
+  openBegun(): void {
+    this.#opening += 1;
+  }
+
+  openEnded(): void {
+    this.#opening -= 1;
+  }
+
+  brickGone(): void {
+    if (this.#opening > 0) this.mayHaveLeftOpens = true;
   }
 
   mountGone(): void {
