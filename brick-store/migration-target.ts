@@ -67,6 +67,8 @@ interface Stage {
   readonly waiting: WaitingLock[];
   /** What clients said after a restart of how often they have the file open; newer than what the source said. */
   readonly opens: Map<ClientId, number>;
+  /** Since the source said that it is all. */
+  readying: Promise<void> | undefined;
   opening: Promise<void> | undefined;
   /** Resolves with true when the file is served here, however that came about. */
   readonly opened: Promise<true>;
@@ -182,8 +184,15 @@ export class MigrationTarget {
     await this.#o.store.write(this.#o.stages.handoverOps({ ...message, part, opens: 0 }));
   }
 
+  /** Once: a source whose link began anew while this was under way asks again, and gets the same answer. */
   async ready(body: Request<'stageReady'>): Promise<void> {
-    const stage = this.#staged(body);
+    const known = this.#stages.get(body.file);
+    const stage = known?.record.migration === body.migration && known.readying ? known : this.#staged(body);
+    stage.readying ??= this.#ready(stage, body);
+    await stage.readying;
+  }
+
+  async #ready(stage: Stage, body: Request<'stageReady'>): Promise<void> {
     const { migration: _migration, file: _file, ...ready } = body;
     stage.record = { ...stage.record, ready };
     const ops = [...this.#o.stages.stageOps(stage.record)];
@@ -425,6 +434,7 @@ function newStage(record: StageRecord): Stage {
     table: new LockTable(),
     waiting: [],
     opens: new Map(),
+    readying: undefined,
     opening: undefined,
     opened,
     tellOpened,

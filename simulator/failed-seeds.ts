@@ -31,6 +31,7 @@ export const failedSeeds: readonly (readonly [seed: number, found: string])[] = 
   ],
   [14381, 'a wait that a full disk refused after a move was granted later to nobody'],
   [226, 'moved locks of a client that had left were revived by a restart'],
+  [2007869, 'the last word of a handover that came twice was carried out twice'],
   [503777, 'a restarted target took no client back while the source of a staged file was out of reach'],
   [20440, 'an open file without a name was deleted by the restart of the brick that it had moved to'],
   [76, 'answers for a client stayed on disk where its brick crashed just after the end of its session'],
