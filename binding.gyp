@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "fuse_device",
-      "sources": ["mount/fuse/native/fuse-device.c"],
+      "sources": ["mount/fuse/native/fuse-device.c", "mount/fuse/native/fusermount.c"],
       "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-cast-function-type"]
     },
     {

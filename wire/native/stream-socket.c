@@ -15,20 +15,12 @@
 #include <node_api.h>
 #include <uv.h>
 
+#define ADDON "stream-socket"
+#include "../../host/native/check.h"
 #include "../../host/native/linger.h"
 
 /* Reads of a full buffer in one turn of the event loop, so that others get their turn too. */
 enum { READS_PER_TURN = 4 };
-
-#define CHECK(env, call)                                                   \
-  do {                                                                     \
-    if ((call) != napi_ok) {                                               \
-      bool pending_ = false;                                               \
-      napi_is_exception_pending(env, &pending_);                           \
-      if (!pending_) napi_throw_error(env, NULL, "stream-socket: " #call); \
-      return NULL;                                                         \
-    }                                                                      \
-  } while (0)
 
 typedef struct {
   napi_env env;

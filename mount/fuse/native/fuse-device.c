@@ -13,36 +13,24 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <node_api.h>
 #include <uv.h>
 
+#define ADDON "fuse-device"
+#include "../../../host/native/check.h"
 #include "../../../host/native/linger.h"
+#include "fusermount.h"
 
 /* Messages taken in one turn of the event loop, so that answers from the bricks get their turn too. */
 enum { MESSAGES_PER_TURN = 64, TURNS_A_LOOK = 8, PATH_BYTES = 4096, OPTION_BYTES = 1024, REASON_BYTES = 1024 };
-
-extern char **environ;
-
-#define CHECK(env, call)                                             \
-  do {                                                               \
-    if ((call) != napi_ok) {                                         \
-      bool pending_ = false;                                         \
-      napi_is_exception_pending(env, &pending_);                     \
-      if (!pending_) napi_throw_error(env, NULL, "fuse-device: " #call); \
-      return NULL;                                                   \
-    }                                                                \
-  } while (0)
 
 typedef struct {
   napi_env env;
@@ -217,43 +205,6 @@ static napi_value mount_direct(napi_env env, napi_callback_info info) {
   return wrap(env, fd);
 }
 
-/* The descriptor that fusermount3 sends over `_FUSE_COMMFD`, or -errno. */
-static int receive_descriptor(int channel) {
-  char byte;
-  char control[CMSG_SPACE(sizeof(int))];
-  struct iovec part = {&byte, 1};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  ssize_t got;
-  do got = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
-  struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-  if (header == NULL || header->cmsg_type != SCM_RIGHTS) return -EPERM; /* it says why on stderr */
-  int fd;
-  memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 ? fd : -errno;
-}
-
-/* Runs the helper with the channel that it sends the descriptor over; what it says on stderr goes to `said`. */
-static int spawn_helper(pid_t *child, char *const arguments[], int channel, int said) {
-  char variable[64];
-  size_t count = 0;
-  while (environ[count] != NULL) count++;
-  char **environment = calloc(count + 2, sizeof *environment);
-  if (environment == NULL) return ENOMEM;
-  memcpy(environment, environ, count * sizeof *environment);
-  snprintf(variable, sizeof variable, "_FUSE_COMMFD=%d", channel);
-  environment[count] = variable;
-  posix_spawn_file_actions_t actions;
-  int error = posix_spawn_file_actions_init(&actions);
-  if (error == 0) {
-    error = posix_spawn_file_actions_adddup2(&actions, said, STDERR_FILENO);
-    if (error == 0) error = posix_spawnp(child, arguments[0], &actions, NULL, arguments, environment);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  free(environment);
-  return error;
-}
-
 /*
  * mountByHelper(program, mountpoint, options): as mount, through the setuid program; for users other than root. Where
  * the program refused and said why: that text.
@@ -266,34 +217,9 @@ static napi_value mount_by_helper(napi_env env, napi_callback_info info) {
   CHECK(env, napi_get_value_string_utf8(env, argv[0], program, sizeof program, NULL));
   CHECK(env, napi_get_value_string_utf8(env, argv[1], target, sizeof target, NULL));
   CHECK(env, napi_get_value_string_utf8(env, argv[2], options, sizeof options, NULL));
-  int ends[2], says[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return number(env, errno);
-  if (pipe2(says, O_CLOEXEC) != 0) {
-    int error = errno;
-    close(ends[0]);
-    close(ends[1]);
-    return number(env, error);
-  }
-  fcntl(ends[1], F_SETFD, 0);
-  char *arguments[] = {program, "-o", options, "--", target, NULL};
-  pid_t child;
-  int error = spawn_helper(&child, arguments, ends[1], says[1]);
-  close(ends[1]);
-  close(says[1]);
-  int fd = error != 0 ? -error : receive_descriptor(ends[0]);
-  close(ends[0]);
   char text[REASON_BYTES];
-  size_t length = 0;
-  if (error == 0) {
-    /* Until it ends. One that gave the descriptor has nothing to say, and may stay. */
-    for (ssize_t got; fd < 0 && length < sizeof text;) {
-      got = read(says[0], text + length, sizeof text - length);
-      if (got > 0) length += (size_t)got;
-      else if (got == 0 || errno != EINTR) break;
-    }
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;
-  }
-  close(says[0]);
+  size_t length;
+  int fd = fusermount(program, target, options, text, sizeof text, &length);
   if (length == 0) return wrap(env, fd);
   napi_value reason;
   CHECK(env, napi_create_string_utf8(env, text, length, &reason));
